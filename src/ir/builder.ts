@@ -1,0 +1,53 @@
+/** Builds one function: appends nodes, infers their types, stamps the current place in the model file on each. */
+import { type Diagnostic, DitError } from "../diagnostics/diagnostic.js";
+import type { Attrs, Fn, Loc, Node, Param, ParamKind, Result, Value } from "./graph.js";
+import { opRow } from "./ops/index.js";
+import type { Emit } from "./ops/op.js";
+import { type TensorType, printType } from "./types.js";
+
+export class Builder implements Emit {
+  readonly nodes: Node[] = [];
+  readonly params: Param[] = [];
+  /** Stamped on every node appended from now on. */
+  loc: Loc | undefined;
+  /** Turns a place into a diagnostic's span; the front end adds the source line. */
+  private readonly names = new Map<Value, string>();
+
+  param(name: string, kind: ParamKind, type: TensorType): Value {
+    const value: Value = { type, name };
+    this.params.push({ name, kind, value });
+    return value;
+  }
+
+  emit(op: string, inputs: readonly Value[], attrs: Attrs): readonly Value[] {
+    const row = opRow(op);
+    const inferred = row.infer(
+      inputs.map((v) => v.type),
+      attrs,
+    );
+    if (typeof inferred === "string") throw new DitError(shapeProblem(op, inferred, inputs, this.loc));
+    const types = Array.isArray(inferred) ? (inferred as readonly TensorType[]) : [inferred as TensorType];
+    const node: Node = { op, inputs, attrs, outputs: types.map((type) => ({ type })), ...(this.loc ? { loc: this.loc } : {}) };
+    this.nodes.push(node);
+    return node.outputs;
+  }
+
+  /** Gives a value the name of the variable that holds it, for printing. The first name stays. */
+  hint(value: Value, name: string): void {
+    if (!value.name && !this.names.has(value)) this.names.set(value, name);
+  }
+
+  finish(name: string, results: readonly Result[]): Fn {
+    for (const [value, hint] of this.names) Object.assign(value, { name: hint });
+    return { name, params: this.params, nodes: this.nodes, results };
+  }
+}
+
+function shapeProblem(op: string, problem: string, inputs: readonly Value[], loc: Loc | undefined): Diagnostic {
+  return {
+    code: "DIT2001",
+    message: `${op}: ${problem}`,
+    notes: inputs.map((v, i) => `operand ${i + 1} is ${printType(v.type)}${v.name ? ` (${v.name})` : ""}`),
+    ...(loc ? { span: { file: loc.file, line: loc.line, column: loc.column } } : {}),
+  };
+}

@@ -1,0 +1,18 @@
+/** The op table: every op of the IR, by name. */
+import { InternalError } from "../../diagnostics/diagnostic.js";
+import { contractOps } from "./contract.js";
+import { elementwiseOps } from "./elementwise.js";
+import { indexingOps } from "./indexing.js";
+import type { AnyOp } from "./op.js";
+import { reduceOps } from "./reduce.js";
+import { shapeOps } from "./shape.js";
+
+export const opTable: ReadonlyMap<string, AnyOp> = new Map(
+  [...elementwiseOps, ...shapeOps, ...reduceOps, ...contractOps, ...indexingOps].map((row) => [row.op, row]),
+);
+
+export function opRow(op: string): AnyOp {
+  const row = opTable.get(op);
+  if (!row) throw new InternalError(`unknown op "${op}"`);
+  return row;
+}

@@ -1,0 +1,38 @@
+/**
+ * Asks Dawn for an adapter and describes it. A driver that Dawn refuses can take the process with it, so this always runs in a
+ * short child process. The function travels there as text (see driver.ts), the same from source and from dist: it uses nothing
+ * from outside its own body.
+ */
+
+/** One adapter as Dawn sees it; also the body of a limits profile. */
+export interface AdapterReport {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  readonly isFallbackAdapter: boolean;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  /** Absent where the adapter has no subgroups. */
+  readonly subgroupMinSize?: number;
+  readonly subgroupMaxSize?: number;
+}
+
+export async function probe(create: (options: string[]) => GPU): Promise<void> {
+  const gpu = create([]);
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  let report: AdapterReport | null = null;
+  if (adapter) {
+    const { vendor, architecture, device, description, isFallbackAdapter, subgroupMinSize, subgroupMaxSize } = adapter.info;
+    const limits: Record<string, number> = {};
+    for (const name in adapter.limits) {
+      const value = (adapter.limits as unknown as Record<string, unknown>)[name];
+      if (typeof value === "number") limits[name] = value;
+    }
+    const features = [...adapter.features].sort();
+    report = { vendor, architecture, device, description, isFallbackAdapter, features, limits };
+    if (features.includes("subgroups"))
+      report = { ...report, subgroupMinSize: subgroupMinSize ?? 0, subgroupMaxSize: subgroupMaxSize ?? 0 };
+  }
+  process.stdout.write(`\n${JSON.stringify(report)}\n`);
+}
