@@ -4,7 +4,6 @@
  */
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { DitError, fail } from "../diagnostics/diagnostic.js";
 
@@ -23,7 +22,10 @@ const REASONS: Readonly<Record<string, readonly [reason: string, help: string]>>
 function refuse(code: string, verb: string, path: string, error: unknown): never {
   if (error instanceof DitError) throw error;
   const system = error instanceof Error && "code" in error ? String(error.code) : "";
-  const [reason, help] = REASONS[system] ?? [error instanceof Error ? error.message : String(error), "check the path and try again"];
+  const [reason, help] = REASONS[system] ?? [
+    error instanceof Error ? error.message : String(error),
+    "check the path and try again",
+  ];
   fail(code, `cannot ${verb} ${path}: ${reason}`, { help });
 }
 
@@ -106,10 +108,4 @@ async function syncFolder(folder: string): Promise<void> {
   } catch {
     // Nothing to be done, and the file is written.
   }
-}
-
-/** Where downloads are kept: $DIT_COMPILE_CACHE, else dit-compile in $XDG_CACHE_HOME or in ~/.cache. */
-export function cacheFolder(environment: Readonly<Record<string, string | undefined>> = process.env): string {
-  if (environment.DIT_COMPILE_CACHE) return environment.DIT_COMPILE_CACHE;
-  return join(environment.XDG_CACHE_HOME || join(homedir(), ".cache"), "dit-compile");
 }

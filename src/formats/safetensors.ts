@@ -89,7 +89,8 @@ export function readHeader(bytes: Uint8Array, label: string, fileBytes: number =
       entries.set(name, readEntry(name, value, label, start, fileBytes));
       continue;
     }
-    if (!isRecord(value)) fail("DIT4013", `${label}: __metadata__ is ${shown(value)}, expected an object of strings`, { help: HELP });
+    if (!isRecord(value))
+      fail("DIT4013", `${label}: __metadata__ is ${shown(value)}, expected an object of strings`, { help: HELP });
     for (const [key, text] of Object.entries(value)) {
       if (typeof text !== "string") {
         fail("DIT4013", `${label}: __metadata__ entry ${shown(key)} is ${shown(text)}, expected a string`, { help: HELP });
@@ -111,7 +112,9 @@ function parseJson(bytes: Uint8Array, label: string): Record<string, unknown> {
       help: HELP,
     });
   }
-  return isRecord(json) ? json : fail("DIT4012", `${label}: the header is ${shown(json)}, expected a JSON object`, { help: HELP });
+  return isRecord(json)
+    ? json
+    : fail("DIT4012", `${label}: the header is ${shown(json)}, expected a JSON object`, { help: HELP });
 }
 
 function readEntry(name: string, value: unknown, label: string, start: number, fileBytes: number): TensorEntry {

@@ -3,14 +3,13 @@ import { type Diagnostic, DitError } from "../diagnostics/diagnostic.js";
 import type { Attrs, Fn, Loc, Node, Param, ParamKind, Result, Value } from "./graph.js";
 import { opRow } from "./ops/index.js";
 import type { Emit } from "./ops/op.js";
-import { type TensorType, printType } from "./types.js";
+import { printType, type TensorType } from "./types.js";
 
 export class Builder implements Emit {
   readonly nodes: Node[] = [];
   readonly params: Param[] = [];
   /** Stamped on every node appended from now on. */
   loc: Loc | undefined;
-  /** Turns a place into a diagnostic's span; the front end adds the source line. */
   private readonly names = new Map<Value, string>();
 
   param(name: string, kind: ParamKind, type: TensorType): Value {
@@ -30,6 +29,16 @@ export class Builder implements Emit {
     const node: Node = { op, inputs, attrs, outputs: types.map((type) => ({ type })), ...(this.loc ? { loc: this.loc } : {}) };
     this.nodes.push(node);
     return node.outputs;
+  }
+
+  /** d loss / d wrt for each of `wrt`: one node, which the differentiate pass replaces. The loss is a scalar f32. */
+  gradient(loss: Value, wrt: readonly Value[]): readonly Value[] {
+    if (loss.type.axes.length > 0 || loss.type.dtype !== "f32") {
+      throw new DitError(shapeProblem("gradient", "needs a loss without axes, of dtype f32", [loss], this.loc));
+    }
+    const outputs = wrt.map((v): Value => ({ type: v.type, ...(v.name ? { name: `d.${v.name}` } : {}) }));
+    this.nodes.push({ op: "gradient", inputs: [loss, ...wrt], attrs: {}, outputs, ...(this.loc ? { loc: this.loc } : {}) });
+    return outputs;
   }
 
   /** Gives a value the name of the variable that holds it, for printing. The first name stays. */

@@ -2,7 +2,7 @@
  * Types of the graph IR. A tensor type is a dtype and its axes in memory order, each with a name and a size. Names are meaning, not
  * decoration: `dot` contracts over names, a binary op demands equal names, and a name stands at most once in a type.
  */
-import { type Size, printSize, product, sameSize } from "../program/size.js";
+import { printSize, product, type Size, sameSize } from "../program/size.js";
 
 export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
 
@@ -31,4 +31,5 @@ export const sameShape = (a: TensorType, b: TensorType): boolean =>
 export const sameType = (a: TensorType, b: TensorType): boolean => a.dtype === b.dtype && sameShape(a, b);
 
 /** `f32[batch: B, token: 256]`, as the IR text and the diagnostics show it. */
-export const printType = (t: TensorType): string => `${t.dtype}[${t.axes.map((name, i) => `${name}: ${printSize(t.shape[i]!)}`).join(", ")}]`;
+export const printType = (t: TensorType): string =>
+  `${t.dtype}[${t.axes.map((name, i) => `${name}: ${printSize(t.shape[i]!)}`).join(", ")}]`;

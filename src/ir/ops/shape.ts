@@ -12,6 +12,7 @@ export const rename = declareOp("rename", ["x"], { axes: "names" });
 export const transpose = declareOp("transpose", ["x"], { axes: "names" });
 export const split = declareOp("split", ["x"], { axis: "str", into: "names", sizes: "sizes" });
 export const merge = declareOp("merge", ["x"], { axes: "names", into: "str" });
+export const drop = declareOp("drop", ["x"], { axis: "str" });
 export const slice = declareOp("slice", ["x"], { axis: "str", from: "int", to: "int" });
 export const pad = declareOp("pad", ["x"], { axis: "str", before: "int", after: "int" });
 export const concat = declareOp("concat", "variadic", { axis: "str" });
@@ -162,6 +163,22 @@ export const shapeOps: readonly AnyOp[] = [
     cost: nothing,
     fusion: { kind: "view" },
     samples: [{ inputs: [t("f32", "token head width", 2, 3, 4)], attrs: { axes: ["head", "width"], into: "hidden" } }],
+  }),
+  defineOp(drop, {
+    doc: "x without an axis of size 1",
+    stage: "both",
+    infer: ([x], { axis }) => {
+      const size = sizeOf(x!, axis);
+      if (size === undefined) return missing(axis, x!);
+      if (!sameSize(size, 1)) return `axis "${axis}" has size ${printSize(size)}, expected 1`;
+      const keep = x!.axes.map((name) => name !== axis);
+      return { dtype: x!.dtype, axes: x!.axes.filter((_, i) => keep[i]), shape: x!.shape.filter((_, i) => keep[i]) };
+    },
+    eval: ([x]) => [x!.data],
+    vjp: (b, { dy, inputs }) => [expandTo(b, dy, inputs[0]!.type)],
+    cost: nothing,
+    fusion: { kind: "view" },
+    samples: [{ inputs: [t("f32", "token three width", 3, 1, 4)], attrs: { axis: "three" } }, { inputs: [t("f32", "one", 1)], attrs: { axis: "one" } }],
   }),
   defineOp(slice, {
     doc: "the part [from, to) of an axis",

@@ -7,7 +7,7 @@ import { type DriverKind, driverVariable, kindOf } from "./driver.js";
 import { mendPolling } from "./polling.js";
 
 export interface DeviceOptions {
-  /** Refuse any other kind of adapter than this. The process already runs on a driver: see `ensureDriver`. */
+  /** Refuse any other kind of adapter than this; by default, than the one that this process was started for (`ensureDriver`). */
   readonly driver?: DriverKind;
   /** Exactly these features; by default all useful ones that the adapter offers. */
   readonly features?: readonly GPUFeatureName[];
@@ -74,8 +74,9 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<DawnDe
   }
   const { info } = adapter;
   const kind = options.backend ?? kindOf(info);
-  if (options.driver !== undefined && kind !== options.driver) {
-    return fail("DIT5001", `this process runs on ${kind} (${info.description}), not on ${options.driver}`, {
+  const wanted = options.driver ?? process.env[driverVariable];
+  if (wanted && !options.backend && kind !== wanted) {
+    return fail("DIT5001", `this process runs on ${kind} (${info.description}), not on ${wanted}`, {
       help: `npx dit-compile doctor lists the drivers of this machine; ${driverVariable} and VK_ICD_FILENAMES choose one`,
     });
   }

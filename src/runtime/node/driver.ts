@@ -104,7 +104,7 @@ export function chooseDriver(prefer?: DriverKind, options: SearchOptions = {}): 
  * For the start of a command that uses the GPU: returns in a process that has its driver's variables. Elsewhere it starts the
  * command again with them, hands signals on, and ends with the same exit code; then it does not return.
  */
-export async function ensureDriver(prefer?: DriverKind, options: SearchOptions = {}): Promise<DriverChoice["kind"]> {
+export async function ensureDriver(prefer?: DriverKind, options: SearchOptions = {}): Promise<DriverKind> {
   const present = process.env[driverVariable];
   const width = options.width === undefined ? undefined : String(options.width * 32);
   const fits = present !== undefined && (prefer === undefined || prefer === present);
@@ -124,8 +124,8 @@ export async function ensureDriver(prefer?: DriverKind, options: SearchOptions =
   return new Promise((_, reject) => {
     child.on("error", reject);
     child.on("exit", (code, signal) => {
-      if (signal === "SIGINT" || signal === "SIGTERM" || signal === "SIGHUP") process.exit(1);
-      if (signal) console.error(`error DIT5003: the driver died (${signal}): ${choice.why}`);
+      const asked = signal === "SIGINT" || signal === "SIGTERM" || signal === "SIGHUP";
+      if (signal && !asked) console.error(`error DIT5003: the driver died (${signal}): ${choice.why}`);
       process.exit(signal ? 1 : (code ?? 1));
     });
   });

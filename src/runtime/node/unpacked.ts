@@ -20,13 +20,16 @@ export const unpacked = {
   chromium: () => place("chromium", "usr/lib/chromium/chromium"),
 } as const;
 
-/** The folders of shared libraries under an unpacked root: Debian's `usr/lib/<machine>` and `lib/<machine>`. */
+/**
+ * The folders of shared libraries under an unpacked root: Debian's `usr/lib/<machine>` and `lib/<machine>`, and the one private
+ * folder that Chromium's libraries reach by a path which is only right in an installed system.
+ */
 export function libraryFolders(root: string): string[] {
   return ["usr/lib", "lib"].flatMap((base) => {
     const folder = join(root, base);
     if (!existsSync(folder)) return [];
     const machine = readdirSync(folder).filter((name) => /^[a-z0-9_]+-linux-gnu[a-z0-9]*$/.test(name));
-    return machine.map((name) => join(folder, name));
+    return machine.flatMap((name) => [join(folder, name), join(folder, name, "pulseaudio")].filter((path) => existsSync(path)));
   });
 }
 

@@ -1,0 +1,41 @@
+// Counts by project, for scripts/test.mjs: what was queued and collected against what really gave a result. A worker that dies
+// takes its results with it, and the stock JSON report calls what is left a success.
+import { writeFileSync } from "node:fs";
+
+export default class CountingReporter {
+  projects = {};
+
+  #of(module) {
+    const { name, config } = module.project;
+    const { DIT_TEST_ADAPTER: adapter = "", DIT_TEST_SUBGROUP: subgroup = "" } = config.env ?? {};
+    this.projects[name] ??= { adapter, subgroup, unfinished: [], collected: 0, passed: 0, failed: 0, skipped: 0 };
+    return this.projects[name];
+  }
+
+  onTestModuleQueued(module) {
+    this.#of(module).unfinished.push(module.relativeModuleId);
+  }
+
+  onTestModuleCollected(module) {
+    this.#of(module).collected += [...module.children.allTests()].length;
+  }
+
+  onTestCaseResult(test) {
+    const counts = this.#of(test.module);
+    const { state } = test.result();
+    if (state in counts) counts[state] += 1;
+  }
+
+  onTestModuleEnd(module) {
+    const counts = this.#of(module);
+    counts.unfinished = counts.unfinished.filter((file) => file !== module.relativeModuleId);
+    // A file that cannot be loaded has no tests, yet it is a failure.
+    if (module.state() === "failed" && [...module.children.allTests()].length === 0) counts.failed += 1;
+  }
+
+  onTestRunEnd(_modules, errors, reason) {
+    const file = process.env.DIT_TEST_COUNTS;
+    if (file)
+      writeFileSync(file, JSON.stringify({ projects: this.projects, errors: errors.map(({ message }) => message), reason }));
+  }
+}

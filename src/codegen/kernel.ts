@@ -1,0 +1,100 @@
+/**
+ * Kernel families and how their text is put together: enables, bindings, the uniform, generated consts and hook functions, then the
+ * family's own .wgsl file. A family is one file of WGSL and one row beside it; the list at the end of kernels/index.ts is tried in order
+ * and its last rows, the naive kernels, take every region.
+ */
+import { readFileSync } from "node:fs";
+import type { Access, Requirement } from "../program/program.js";
+import type { Size } from "../program/size.js";
+import { type Words, storedType } from "./emitter.js";
+import type { Binding, Region } from "./region.js";
+
+/** What a family makes of a region: the variants, from most demanding to least, and the sizes they share. */
+export interface Lowered {
+  readonly family: string;
+  readonly variants: readonly LoweredVariant[];
+  readonly words: Words;
+  readonly extent: readonly Size[];
+}
+
+export interface LoweredVariant {
+  readonly name: string;
+  readonly requires: Requirement;
+  readonly workgroupSize: number;
+  readonly tile: readonly number[];
+  readonly text: string;
+}
+
+export interface FamilyOptions {
+  /** Whether feature-guarded variants may be made. */
+  readonly variants: boolean;
+  /** Naive kernels alone. */
+  readonly safe: boolean;
+}
+
+export interface Family {
+  readonly name: string;
+  readonly doc: string;
+  /** The kernel for this region, or undefined when the family does not apply. */
+  readonly lower: (region: Region, options: FamilyOptions) => Lowered | undefined;
+}
+
+const files = new Map<string, string>();
+
+/** A .wgsl file beside the families, or beside the Program's shared sources. */
+export function wgslFile(path: string): string {
+  let text = files.get(path);
+  if (text === undefined) {
+    text = readFileSync(new URL(path, import.meta.url), "utf8");
+    files.set(path, text);
+  }
+  return text;
+}
+
+export interface TextParts {
+  readonly title: string;
+  readonly enables?: readonly string[];
+  readonly bindings: readonly Binding[];
+  readonly words: Words;
+  /** `const NAME = value` lines; the value is WGSL. */
+  readonly consts: Readonly<Record<string, string>>;
+  /** Names that stand for words of the uniform; WGSL has no macros, so they are replaced in the file's text. */
+  readonly sizes: Readonly<Record<string, string>>;
+  /** Generated functions. */
+  readonly hooks: string;
+  /** The family's file, "./kernels/map.wgsl". */
+  readonly file: string;
+  readonly libraries?: readonly string[];
+}
+
+/** One readable WGSL module. */
+export function kernelText(parts: TextParts): string {
+  const bindings = parts.bindings.map(
+    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${storedType(b.dtype)}>;`,
+  );
+  const hooksAndFile = `${parts.hooks}\n${wgslFile(parts.file)}`;
+  const body = hooksAndFile
+    .split("\n")
+    .map((line) => (line.startsWith("//") ? line : line.replaceAll(/\b[A-Z][A-Z0-9_]*\b/g, (name) => parts.sizes[name] ?? name)))
+    .join("\n");
+  const math = /\b(tanh_|expm1_|sigmoid_)\(/.test(parts.hooks) ? [wgslFile("./kernels/math.wgsl")] : [];
+  return [
+    ...(parts.enables ?? []),
+    `// ${parts.title}`,
+    ...bindings,
+    `@group(0) @binding(${parts.bindings.length}) var<uniform> u: array<vec4u, ${parts.words.count / 4}>;`,
+    ...Object.entries(parts.consts).map(([name, value]) => `const ${name} = ${value};`),
+    "",
+    "// Linear number of this workgroup, also when the grid was cut or folded.",
+    "fn group_id(wid: vec3u) -> u32 {",
+    "  return u[0].x + wid.x + wid.y * u[0].z;",
+    "}",
+    "",
+    ...(parts.libraries ?? []).map(wgslFile),
+    ...math,
+    body,
+  ].join("\n");
+}
+
+/** A WGSL function from lines. */
+export const fnText = (head: string, lines: readonly string[]): string => `fn ${head} {\n${lines.map((l) => `  ${l}`).join("\n")}\n}\n`;

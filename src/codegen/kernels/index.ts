@@ -1,0 +1,7 @@
+/** Kernel families in the order they are tried; the naive ones, last, take every region. */
+import type { Family } from "../kernel.js";
+import { fold, foldGroup } from "./fold.js";
+import { map } from "./map.js";
+import { matmul } from "./matmul.js";
+
+export const families: readonly Family[] = [matmul, foldGroup, map, fold];

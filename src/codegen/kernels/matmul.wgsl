@@ -1,0 +1,51 @@
+// matmul: C[m,n] = Σk A[m,k] · B[k,n] over up to two batch axes, any strides. Each thread keeps TM × TN results in registers; a
+// workgroup of WX × WY threads covers a tile of TM·WY rows and TN·WX columns. Threads of a row read neighbouring columns of B, those of
+// a column the same rows of A. Rows and columns past the edge are read again from the last one and not stored.
+@compute @workgroup_size(WX * WY)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
+  let tiles_n = (N + TN * WX - 1u) / (TN * WX);
+  let tiles_m = (M + TM * WY - 1u) / (TM * WY);
+  let group = group_id(wid);
+  if (group >= tiles_n * tiles_m * BATCH0 * BATCH1) {
+    return;
+  }
+  let tile = group / tiles_n;
+  let n0 = (group % tiles_n) * TN * WX + lid % WX;
+  let m0 = (tile % tiles_m) * TM * WY + (lid / WX) * TM;
+  let batch = tile / tiles_m;
+  let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
+  let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
+  let c_base = (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
+
+  var a_at: array<u32, TM>;
+  var b_at: array<u32, TN>;
+  for (var i = 0u; i < TM; i++) {
+    a_at[i] = a_base + min(m0 + i, M - 1u) * A_M;
+  }
+  // Columns of one thread lie WX apart, so that the threads of a row read B side by side.
+  for (var j = 0u; j < TN; j++) {
+    b_at[j] = b_base + min(n0 + j * WX, N - 1u) * B_N;
+  }
+  var sum: array<f32, TM * TN>;
+  for (var k = 0u; k < K; k++) {
+    var b: array<f32, TN>;
+    for (var j = 0u; j < TN; j++) {
+      b[j] = load_b(b_at[j] + k * B_K);
+    }
+    for (var i = 0u; i < TM; i++) {
+      let a = load_a(a_at[i] + k * A_K);
+      for (var j = 0u; j < TN; j++) {
+        sum[i * TN + j] = fma(a, b[j], sum[i * TN + j]);
+      }
+    }
+  }
+  for (var i = 0u; i < TM; i++) {
+    for (var j = 0u; j < TN; j++) {
+      let m = m0 + i;
+      let n = n0 + j * WX;
+      if (m < M && n < N) {
+        store(c_base + m * C_M + n * C_N, sum[i * TN + j]);
+      }
+    }
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * Tracing: running a model's functions once to record what they do. While `trace` runs its callback, every call of the language
+ * appends nodes to one function of the IR; numbers and loops of the host language disappear. Parameters and tables are declared
+ * where they are used: the first use of a name declares it, later ones share it, and the order of first uses is the order of
+ * the state dict.
+ */
+import { DitError } from "../diagnostics/diagnostic.js";
+import { Builder } from "../ir/builder.js";
+import type { Attrs, Fn, ParamKind, Value } from "../ir/graph.js";
+import { type TensorType, printType, sameType } from "../ir/types.js";
+import type { Init } from "./init.js";
+import { currentSite, refuse, spanOf } from "./sites.js";
+
+/** A parameter as a model declares it. */
+export interface ParamDecl {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly init: Init;
+  readonly trainable: boolean;
+}
+
+export interface Traced {
+  readonly fn: Fn;
+  /** In order of first use, which is the order of the state dict. */
+  readonly params: readonly ParamDecl[];
+  /** Constants computed when compiling, by name; row-major. */
+  readonly tables: ReadonlyMap<string, Float64Array>;
+}
+
+export interface TraceOptions {
+  /** "inputs": random draws become inputs of their names, so that a test can hand them in. */
+  readonly draws?: "generated" | "inputs";
+}
+
+/** Anything that holds a value of the graph: a tensor of any axes and dtype. */
+export interface Holds {
+  readonly value: Value;
+}
+
+class Trace {
+  readonly builder = new Builder();
+  readonly params = new Map<string, ParamDecl>();
+  readonly tables = new Map<string, Float64Array>();
+  readonly declared = new Map<string, { readonly kind: ParamKind; readonly value: Value }>();
+  /** Values of this trace, with the variable that holds each, for messages. */
+  readonly names = new Map<Value, string | undefined>();
+
+  constructor(readonly options: TraceOptions) {}
+}
+
+let current: Trace | undefined;
+
+function running(what: string): Trace {
+  return (
+    current ??
+    refuse("DIT1201", `${what} was called while no graph is being built`, {
+      help: "tensors exist inside forward and the functions it calls; move this call there",
+    })
+  );
+}
+
+/** Records `build` as one function of the IR; its results are the tensors that `build` returns, by name. */
+export function trace(name: string, build: () => Readonly<Record<string, Holds>>, options: TraceOptions = {}): Traced {
+  const outer = current;
+  const mine = new Trace(options);
+  current = mine;
+  try {
+    const results = Object.entries(build()).map(([result, held]) => {
+      const value = held?.value;
+      if (!value || !mine.names.has(value)) refuse("DIT1202", `${name}: result "${result}" is not a tensor of this graph`);
+      return { name: result, value };
+    });
+    return { fn: mine.builder.finish(name, results), params: [...mine.params.values()], tables: mine.tables };
+  } finally {
+    current = outer;
+  }
+}
+
+export const drawsAreInputs = (): boolean => current?.options.draws === "inputs";
+
+/** Appends one node at the running call site. What the op's own rule refuses becomes a diagnostic with place and shapes. */
+export function emit(op: string, inputs: readonly Value[], attrs: Attrs = {}, help?: string): Value {
+  const mine = running(op);
+  for (const value of inputs) {
+    if (!mine.names.has(value)) {
+      refuse("DIT1203", `${op}: an operand, ${printType(value.type)}, was made for another graph`, {
+        help: "make tensors inside the function that uses them; do not keep them in variables outside it",
+      });
+    }
+  }
+  const site = currentSite();
+  mine.builder.loc = site && { file: site.file, line: site.line, column: site.column };
+  try {
+    const outputs = mine.builder.emit(op, inputs, attrs);
+    for (const value of outputs) mine.names.set(value, undefined);
+    return outputs[0]!;
+  } catch (error) {
+    if (!(error instanceof DitError)) throw error;
+    throw new DitError(
+      error.diagnostics.map((d) => ({
+        code: d.code,
+        message: d.message,
+        notes: inputs.map(describe),
+        ...(site ? { span: spanOf(site) } : {}),
+        ...(help ? { help } : {}),
+      })),
+    );
+  }
+}
+
+/** `x is f32[batch: B, hidden: 384]`, for notes. */
+export function describe(value: Value, index: number): string {
+  const name = value.name ?? current?.names.get(value);
+  return `${name ?? `operand ${index + 1}`} is ${printType(value.type)}`;
+}
+
+/** Names a value after the variable that holds it. The first name stays. */
+export function nameValue(value: Value, name: string): void {
+  if (!current?.names.has(value) || current.names.get(value)) return;
+  current.names.set(value, name);
+  current.builder.hint(value, name);
+}
+
+/** The parameter of the function called `name`, declared on first use. */
+export function declare(name: string, kind: ParamKind, type: TensorType): Value {
+  const mine = running(`${kind} "${name}"`);
+  const known = mine.declared.get(name);
+  if (known) {
+    if (known.kind !== kind) refuse("DIT1204", `"${name}" is declared as ${known.kind} and as ${kind}`);
+    if (!sameType(known.value.type, type)) {
+      refuse("DIT1204", `"${name}" is declared twice, with different types`, {
+        notes: [`first as ${printType(known.value.type)}`, `now as ${printType(type)}`],
+      });
+    }
+    return known.value;
+  }
+  const value = mine.builder.param(name, kind, type);
+  mine.declared.set(name, { kind, value });
+  mine.names.set(value, name);
+  return value;
+}
+
+export function declareParam(decl: ParamDecl): Value {
+  const value = declare(decl.name, "parameter", decl.type);
+  const params = running("param").params;
+  const known = params.get(decl.name);
+  if (known && (known.init.rule !== decl.init.rule || known.trainable !== decl.trainable)) {
+    refuse("DIT1204", `parameter "${decl.name}" is declared twice, with different initialisation`);
+  }
+  if (!known) params.set(decl.name, decl);
+  return value;
+}
+
+export function declareTable(name: string, type: TensorType, data: Float64Array): Value {
+  const value = declare(name, "constant", type);
+  const tables = running("table").tables;
+  const known = tables.get(name);
+  if (known && known !== data && !known.every((x, i) => Object.is(x, data[i]))) {
+    refuse("DIT1204", `table "${name}" is declared twice, with different contents`);
+  }
+  if (!known) tables.set(name, data);
+  return value;
+}

@@ -1,0 +1,46 @@
+/**
+ * What a function costs: multiply-adds, operations and bytes moved, as polynomials of the batch. In the graph stage every op counts as
+ * if it were a kernel of its own (views move nothing); in the kernel stage a region moves its inputs and outputs and computes its body.
+ */
+import { add, mul, type Size } from "../program/size.js";
+import type { Fn, Module, Node, Value } from "./graph.js";
+import { opRow } from "./ops/index.js";
+import { bodyOf, REGION } from "./region.js";
+import { type DType, numel, type TensorType } from "./types.js";
+
+export interface CostTotal {
+  readonly macs: Size;
+  readonly flops: Size;
+  /** Bytes read and written. A value that a node reads twice is read once. */
+  readonly bytes: Size;
+}
+
+const none: CostTotal = { macs: 0, flops: 0, bytes: 0 };
+
+/** Bytes of one element in memory; a bool is stored as a u32. */
+export const dtypeBytes = (dtype: DType): number => (dtype === "f16" ? 2 : 4);
+
+export const typeBytes = (type: TensorType): Size => mul(numel(type), dtypeBytes(type.dtype));
+
+export const costOf = (module: Module, fn: Fn): CostTotal =>
+  fn.nodes.reduce((total, node) => plus(total, costOfNode(module, node)), none);
+
+export function costOfNode(module: Module, node: Node): CostTotal {
+  const bytes = moves(node)
+    ? [...new Set([...node.inputs, ...node.outputs])].map((v: Value) => typeBytes(v.type)).reduce(add, 0)
+    : 0;
+  if (node.op === REGION) {
+    const body = bodyOf(module, node);
+    return { ...(body ? costOf(module, body) : none), bytes };
+  }
+  const types = (values: readonly Value[]) => values.map((v) => v.type);
+  return { ...opRow(node.op).cost(types(node.inputs), types(node.outputs), node.attrs as never), bytes };
+}
+
+const moves = (node: Node): boolean => node.op === REGION || opRow(node.op).fusion.kind !== "view";
+
+const plus = (a: CostTotal, b: CostTotal): CostTotal => ({
+  macs: add(a.macs, b.macs),
+  flops: add(a.flops, b.flops),
+  bytes: add(a.bytes, b.bytes),
+});

@@ -1,0 +1,66 @@
+/**
+ * One project for each adapter. GPU projects run in processes of their own (forks), whose variables choose the driver: in threads
+ * they would be ignored, and all "adapters" would silently be one. A missing driver fails its project: nothing is skipped.
+ */
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+import { findChromium } from "./src/runtime/node/chromium.js";
+import {
+  chooseDriver,
+  type DriverKind,
+  driverEnv,
+  driverVariable,
+  findDrivers,
+  type SubgroupWidth,
+} from "./src/runtime/node/driver.js";
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const alias = { "dit-compile": source("./src/index.ts") };
+
+/** A driver's variables; without a driver only its name, so that asking for a device fails and says why. */
+function variables(kind: DriverKind, width?: SubgroupWidth): Record<string, string> {
+  try {
+    const choice = chooseDriver(kind, width === undefined ? {} : { width });
+    return { ...driverEnv(choice), DIT_TEST_ADAPTER: choice.adapter.description };
+  } catch {
+    return { [driverVariable]: kind, DIT_TEST_ADAPTER: "missing" };
+  }
+}
+
+/** Node beside the browser's tests runs on the browser's own SwiftShader, so that the two can be compared bit by bit. */
+function browserVariables(): Record<string, string> {
+  const library = findChromium()?.swiftshader;
+  const choice = library && findDrivers().find(({ where }) => dirname(where) === dirname(library));
+  return choice
+    ? { ...driverEnv(choice), DIT_TEST_ADAPTER: `Chromium, ${choice.adapter.description}` }
+    : variables("swiftshader");
+}
+
+function project(
+  name: string,
+  include: string[],
+  env: Record<string, string>,
+  more: object = {},
+): TestProjectInlineConfiguration {
+  return { resolve: { alias }, test: { name, include, env: { ...env, DIT_TEST_PROJECT: name }, pool: "forks", ...more } };
+}
+
+// One file at a time: a CPU driver uses every core, and two of them would only time each other out.
+const patient = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 120_000 };
+const gpu = (name: string, kind: DriverKind, width: SubgroupWidth) =>
+  project(name, ["test/gpu/**/*.test.ts"], { ...variables(kind, width), DIT_TEST_SUBGROUP: String(width) }, patient);
+
+export default defineConfig({
+  test: {
+    projects: [
+      project("cpu", ["test/**/*.test.ts"], {}, { exclude: ["test/gpu/**", "test/web/**", "test/null/**"], testTimeout: 30_000 }),
+      project("null", ["test/null/**/*.test.ts"], {}, patient),
+      gpu("lavapipe-4", "lavapipe", 4),
+      gpu("lavapipe-8", "lavapipe", 8),
+      gpu("lavapipe-16", "lavapipe", 16),
+      gpu("swiftshader", "swiftshader", 4),
+      project("web", ["test/web/**/*.test.ts"], browserVariables(), patient),
+    ],
+  },
+});
