@@ -29,8 +29,8 @@ export default class CountingReporter {
   onTestModuleEnd(module) {
     const counts = this.#of(module);
     counts.unfinished = counts.unfinished.filter((file) => file !== module.relativeModuleId);
-    // A file that cannot be loaded has no tests, yet it is a failure.
-    if (module.state() === "failed" && [...module.children.allTests()].length === 0) counts.failed += 1;
+    // A file that cannot be loaded, or whose preparation fails, has no failed test, yet it is a failure.
+    if (module.state() === "failed" && [...module.children.allTests("failed")].length === 0) counts.failed += 1;
   }
 
   onTestRunEnd(_modules, errors, reason) {

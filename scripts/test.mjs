@@ -23,7 +23,7 @@ await fetchMissing();
 
 const counts = runVitest();
 const total = report(counts);
-for (const problem of problems) console.log(`error: ${problem}`);
+for (const problem of problems) console.log(problem.startsWith("error") ? problem : `error: ${problem}`);
 console.log(`${total.passed} passed, ${total.failed + problems.length} failed`);
 process.exit(total.failed + problems.length > 0 ? 1 : 0);
 

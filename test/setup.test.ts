@@ -212,9 +212,10 @@ describe("the choice of a driver", () => {
     expect(() => chooseDriver(undefined, machine({}))).toThrow("npx dit-compile doctor --fetch");
   });
 
-  test("VK_ICD_FILENAMES of the user is the only candidate, and ours is not taken for the user's", () => {
+  test("VK_ICD_FILENAMES of the user is the only candidate, the first for a kind asked by name, and ours is not taken for the user's", () => {
     const chosen = driverCandidates({ VK_ICD_FILENAMES: "/mine.json" });
     expect(chosen).toMatchObject([{ env: {}, where: "/mine.json" }]);
+    expect(driverCandidates({ VK_ICD_FILENAMES: "/mine.json" }, "swiftshader")[0]).toEqual(chosen[0]);
     const inherited = driverCandidates({ VK_ICD_FILENAMES: "/mine.json", DIT_COMPILE_DRIVER: "lavapipe" });
     expect(inherited.map(({ where }) => where)).not.toContain("/mine.json");
   });
@@ -227,6 +228,10 @@ describe("the choice of a driver", () => {
     expect(cached.map(({ where }) => where)).toEqual([join(folder, "lavapipe/icd.json"), join(folder, "swiftshader/icd.json")]);
     expect(cached[1]?.env.LD_LIBRARY_PATH?.split(":")[0]).toBe(join(folder, "swiftshader"));
     expect(cached[0]?.files).toContain("/lavapipe.so");
+    const named = driverCandidates({ VK_ICD_FILENAMES: "/mine.json" }, "swiftshader").map(({ where }) => where);
+    expect(named).toContain(join(folder, "swiftshader/icd.json"));
+    vi.stubEnv("VK_ICD_FILENAMES", "/mine.json");
+    expect(() => chooseDriver(undefined, machine({ "/mine.json": null }))).toThrow("unset VK_ICD_FILENAMES");
   });
 
   test("a limits profile has what a compilation reads and nothing that names a vendor", () => {

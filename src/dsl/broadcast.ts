@@ -3,14 +3,15 @@
  * a fill, a tensor that lacks axes is expanded, one whose axes stand in another order is transposed.
  */
 import type { Value } from "../ir/graph.js";
-import { type DType, type TensorType, printType, sizeOf } from "../ir/types.js";
-import { type Size, printSize, sameSize } from "../program/size.js";
+import { type DType, printType, sizeOf, type TensorType } from "../ir/types.js";
+import { printSize, type Size, sameSize } from "../program/size.js";
 import { refuse } from "./sites.js";
 import { describe, emit } from "./trace.js";
 
 const isValue = (x: Value | number): x is Value => typeof x !== "number";
 const covers = (type: TensorType, other: TensorType): boolean => other.axes.every((name) => type.axes.includes(name));
-const sameOrder = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((name, i) => name === b[i]);
+const sameOrder = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((name, i) => name === b[i]);
 
 /** `x` with exactly these axes. */
 export function expandTo(x: Value, axes: readonly string[], sizes: readonly Size[]): Value {
@@ -31,10 +32,14 @@ function widest(op: string, values: readonly Value[]): TensorType {
     for (const [i, name] of v.type.axes.entries()) {
       const size = sizeOf(type, name)!;
       if (!sameSize(size, v.type.shape[i]!)) {
-        refuse("DIT2003", `${op}: axis "${name}" is ${printSize(size)} in one operand and ${printSize(v.type.shape[i]!)} in another`, {
-          notes: values.map(describe),
-          help: `an axis has one size; give one of the two another name, or mend the size it was declared with`,
-        });
+        refuse(
+          "DIT2003",
+          `${op}: axis "${name}" is ${printSize(size)} in one operand and ${printSize(v.type.shape[i]!)} in another`,
+          {
+            notes: values.map(describe),
+            help: `an axis has one size; give one of the two another name, or mend the size it was declared with`,
+          },
+        );
       }
     }
   }

@@ -9,7 +9,7 @@ import { B, product } from "../program/size.js";
 import type { Fit, Gather, Linear } from "./axes.js";
 import { dot, gather, typeOf } from "./functions.js";
 import { type Init, type InitOf, init } from "./init.js";
-import { valueOf, words, wrap } from "./methods.js";
+import { valueIn, words, wrap } from "./methods.js";
 import { refuse } from "./sites.js";
 import type { AnyTensor, Of, Sizes, Tensor } from "./tensor.js";
 import { declare, declareParam, declareTable, drawsAreInputs, emit } from "./trace.js";
@@ -24,7 +24,7 @@ export function input<const A extends string, D extends DType = "f32">(
   sizes: Sizes<A>,
   dtype?: D,
   kind: "input" | "state" = "input",
-): Tensor<A, D> {
+): Tensor<A, NoInfer<D>> {
   return wrap(declare(name, kind, typeOf(axes, sizes, dtype ?? "f32")));
 }
 
@@ -34,15 +34,28 @@ export interface ParamOptions {
 }
 
 /** A weight. `param("pos_embed", "token hidden", { token: 256, hidden: 384 }, init.table(numbers), { trainable: false })` */
-export function param<const A extends string>(name: string, axes: A, sizes: Sizes<A>, start: Init | InitOf, options: ParamOptions = {}): Tensor<A> {
+export function param<const A extends string>(
+  name: string,
+  axes: A,
+  sizes: Sizes<A>,
+  start: Init | InitOf,
+  options: ParamOptions = {},
+): Tensor<A> {
   const type = typeOf(axes, sizes, "f32");
   const rule = typeof start === "function" ? start(type) : start;
-  if (rule.rule === "table" && rule.data.length !== product(type.shape)) wrongLength(`parameter "${name}"`, rule.data.length, type.shape);
+  if (rule.rule === "table" && rule.data.length !== product(type.shape))
+    wrongLength(`parameter "${name}"`, rule.data.length, type.shape);
   return wrap(declareParam({ name, type, init: rule, trainable: options.trainable ?? true }));
 }
 
 /** Numbers computed when compiling (f64, stored as `dtype`), row-major. */
-export function table<const A extends string, D extends DType = "f32">(name: string, axes: A, sizes: Sizes<A>, data: Float64Array, dtype?: D): Tensor<A, D> {
+export function table<const A extends string, D extends DType = "f32">(
+  name: string,
+  axes: A,
+  sizes: Sizes<A>,
+  data: Float64Array,
+  dtype?: D,
+): Tensor<A, NoInfer<D>> {
   const type = typeOf(axes, sizes, dtype ?? "f32");
   if (data.length !== product(type.shape)) wrongLength(`table "${name}"`, data.length, type.shape);
   return wrap(declareTable(name, type, data));
@@ -60,9 +73,16 @@ export interface DrawKey {
   readonly first: Tensor<"", "i32">;
 }
 
-function drawn<A extends string, D extends DType>(name: string, kind: string, type: ReturnType<typeof typeOf<D>>, key: DrawKey, p: number, below: number): Tensor<A, D> {
+function drawn<A extends string, D extends DType>(
+  name: string,
+  kind: string,
+  type: ReturnType<typeof typeOf<D>>,
+  key: DrawKey,
+  p: number,
+  below: number,
+): Tensor<A, D> {
   if (drawsAreInputs()) return wrap(declare(name, "input", type));
-  const operands = [key.seed, key.step, key.first].map((x) => valueOf("draw", x));
+  const operands = [key.seed, key.step, key.first].map((x) => valueIn("draw", x));
   if (kind === "normal") operands.push(normals());
   return wrap(emit("draw", operands, { name, kind, p, below, type }));
 }
@@ -82,7 +102,10 @@ export const draw = {
     drawn(name, "int", typeOf(axes, sizes, "i32"), key, 0, below),
   /** True with probability p. */
   bernoulli: <const A extends string>(name: string, axes: A, sizes: Sizes<A>, p: number, key: DrawKey): Tensor<A, "bool"> =>
-    (drawn(name, "bernoulli", typeOf(axes, sizes, "i32"), key, p, 0) as Tensor<string, "i32">).gt(0) as unknown as Tensor<A, "bool">,
+    (drawn(name, "bernoulli", typeOf(axes, sizes, "i32"), key, p, 0) as Tensor<string, "i32">).gt(0) as unknown as Tensor<
+      A,
+      "bool"
+    >,
 } as const;
 
 export interface LinearOptions {
@@ -103,8 +126,9 @@ export function linear<A extends string, const K extends string, const To extend
   options: LinearOptions = {},
 ): Of<Linear<A, K, keyof To & string>, "f32"> {
   const [[out, size] = ["", 0], more] = Object.entries(to);
-  if (more || !out) refuse("DIT2005", `linear "${name}" makes one axis, { ${Object.keys(to).join(", ")} } names ${Object.keys(to).length}`);
-  const own = wrap(valueOf("linear", x));
+  if (more || !out)
+    refuse("DIT2005", `linear "${name}" makes one axis, { ${Object.keys(to).join(", ")} } names ${Object.keys(to).length}`);
+  const own = wrap(valueIn("linear", x));
   const clash = words(from as string).includes(out);
   const value: Tensor<string> = clash ? wrap((own.rename({ [out]: `${out}_in` }) as AnyTensor).value) : own;
   const names = words(from as string).map((n) => (n === out ? `${out}_in` : n));
@@ -116,7 +140,11 @@ export function linear<A extends string, const K extends string, const To extend
 }
 
 /** A row of the parameter `name.weight` per number: `embedding(y, "class hidden", { class: 1001, hidden }, "y_embedder.embedding_table")`. */
-export function embedding<I extends string, const A extends string, const K extends string = A extends `${infer First} ${string}` ? First : A>(
+export function embedding<
+  I extends string,
+  const A extends string,
+  const K extends string = A extends `${infer First} ${string}` ? First : A,
+>(
   index: Tensor<I, "i32">,
   axes: Fit<Gather<A, I, K>, A>,
   sizes: Sizes<A>,

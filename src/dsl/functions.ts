@@ -4,7 +4,7 @@ import { sizeOf, tensorType } from "../ir/types.js";
 import type { Size } from "../program/size.js";
 import type { Dot, Drop, Fit, Gather, Has, SameDType, Where } from "./axes.js";
 import { alignWhere, fill as fillValue } from "./broadcast.js";
-import { operand, valueOf, words, wrap } from "./methods.js";
+import { operand, valueIn, words, wrap } from "./methods.js";
 import { refuse } from "./sites.js";
 import type { AnyTensor, Of, Sizes, Tensor } from "./tensor.js";
 import { emit } from "./trace.js";
@@ -17,38 +17,58 @@ export function dot<A extends string, B extends string, const K extends string, 
   right: Fit<SameDType<D, E>, Tensor<B, E>>,
   over: Fit<Dot<A, B, K>, K>,
 ): Of<Dot<A, B, K>, D> {
-  const operands = [valueOf("dot", left), valueOf("dot", right)];
-  const help = "an axis that both sides have is contracted or a batch axis, and must have one size; rename it on one side otherwise";
+  const operands = [valueIn("dot", left), valueIn("dot", right)];
+  const help =
+    "an axis that both sides have is contracted or a batch axis, and must have one size; rename it on one side otherwise";
   return wrap<string, D>(emit("dot", operands, { over: words(over as string) }, help)) as Of<Dot<A, B, K>, D>;
 }
 
-export function sum<A extends string, const K extends string, D extends DType>(x: Tensor<A, D>, over: Fit<Drop<A, K>, K>): Of<Drop<A, K>, D> {
-  return wrap<string, D>(emit("sum", [valueOf("sum", x)], { over: words(over as string) })) as Of<Drop<A, K>, D>;
+export function sum<A extends string, const K extends string, D extends DType>(
+  x: Tensor<A, D>,
+  over: Fit<Drop<A, K>, K>,
+): Of<Drop<A, K>, D> {
+  return wrap<string, D>(emit("sum", [valueIn("sum", x)], { over: words(over as string) })) as Of<Drop<A, K>, D>;
 }
 
 /** The arithmetic mean. Over the batch, the count is itself a sum of the graph. */
-export function mean<A extends string, const K extends string, D extends Float>(x: Tensor<A, D>, over: Fit<Drop<A, K>, K>): Of<Drop<A, K>, D> {
-  const value = valueOf("mean", x);
+export function mean<A extends string, const K extends string, D extends Float>(
+  x: Tensor<A, D>,
+  over: Fit<Drop<A, K>, K>,
+): Of<Drop<A, K>, D> {
+  const value = valueIn("mean", x);
   const names = words(over as string);
   const total = wrap(emit("sum", [value], { over: names }));
   const symbolic = names.filter((name) => typeof sizeOf(value.type, name) !== "number");
   const count = names.reduce((n, name) => n * (symbolic.includes(name) ? 1 : (sizeOf(value.type, name) as number)), 1);
   if (symbolic.length === 0) return total.mul(1 / count) as Of<Drop<A, K>, D>;
-  const ones = fillValue(count, tensorType(value.type.dtype, symbolic, symbolic.map((name) => sizeOf(value.type, name)!)));
+  const ones = fillValue(
+    count,
+    tensorType(
+      value.type.dtype,
+      symbolic,
+      symbolic.map((name) => sizeOf(value.type, name)!),
+    ),
+  );
   return total.div(wrap(emit("sum", [ones], { over: symbolic }))) as Of<Drop<A, K>, D>;
 }
 
-export function max<A extends string, const K extends string, D extends DType>(x: Tensor<A, D>, over: Fit<Drop<A, K>, K>): Of<Drop<A, K>, D> {
-  return wrap<string, D>(emit("max", [valueOf("max", x)], { over: words(over as string) })) as Of<Drop<A, K>, D>;
+export function max<A extends string, const K extends string, D extends DType>(
+  x: Tensor<A, D>,
+  over: Fit<Drop<A, K>, K>,
+): Of<Drop<A, K>, D> {
+  return wrap<string, D>(emit("max", [valueIn("max", x)], { over: words(over as string) })) as Of<Drop<A, K>, D>;
 }
 
 /** x as a constant: no gradient flows through. */
 export function stopGradient<A extends string, D extends DType>(x: Tensor<A, D>): Tensor<A, D> {
-  return wrap(emit("stop_gradient", [valueOf("stopGradient", x)]));
+  return wrap(emit("stop_gradient", [valueIn("stopGradient", x)]));
 }
 
 /** Sums to 1 along `over`. The maximum is taken off first, as a constant: it cancels, and nothing overflows. */
-export function softmax<A extends string, const K extends string, D extends Float>(x: Tensor<A, D>, over: Fit<Drop<A, K>, K>): Tensor<A, D> {
+export function softmax<A extends string, const K extends string, D extends Float>(
+  x: Tensor<A, D>,
+  over: Fit<Drop<A, K>, K>,
+): Tensor<A, D> {
   const t = loose(x);
   const peak = loose(max(t, over as string));
   const e = t.sub(stopGradient(peak)).exp();
@@ -81,7 +101,11 @@ export function gelu<A extends string, D extends Float>(x: Tensor<A, D>): Tensor
 }
 
 type AxesOf<X> = X extends { readonly axes: infer A extends string } ? A : "";
-type DTypeOf<X, Y> = X extends { readonly dtype: infer D extends DType } ? D : Y extends { readonly dtype: infer E extends DType } ? E : "f32";
+type DTypeOf<X, Y> = X extends { readonly dtype: infer D extends DType }
+  ? D
+  : Y extends { readonly dtype: infer E extends DType }
+    ? E
+    : "f32";
 
 /** a where the condition holds, b elsewhere; either may be a number. */
 export function where<C extends string, X extends number | AnyTensor, Y extends number | AnyTensor>(
@@ -89,7 +113,7 @@ export function where<C extends string, X extends number | AnyTensor, Y extends 
   a: Fit<Where<C, AxesOf<X>, AxesOf<Y>>, X>,
   b: Fit<SameDType<DTypeOf<X, Y>, DTypeOf<Y, X>>, Y>,
 ): Of<Where<C, AxesOf<X>, AxesOf<Y>>, DTypeOf<X, Y>> {
-  const [c, x, y] = alignWhere(valueOf("where", cond), operand("where", a), operand("where", b));
+  const [c, x, y] = alignWhere(valueIn("where", cond), operand("where", a), operand("where", b));
   return wrap<string, DType>(emit("where", [c, x, y])) as Of<Where<C, AxesOf<X>, AxesOf<Y>>, DTypeOf<X, Y>>;
 }
 
@@ -98,7 +122,7 @@ export function concat<A extends string, const K extends string, D extends DType
   parts: readonly Tensor<A, D>[],
   axis: Fit<Has<A, K>, K>,
 ): Tensor<A, D> {
-  const values = parts.map((x) => valueOf("concat", x));
+  const values = parts.map((x) => valueIn("concat", x));
   return values.length === 1 ? wrap(values[0]!) : wrap(emit("concat", values, { axis: axis as string }));
 }
 
@@ -108,7 +132,7 @@ export function gather<A extends string, I extends string, const K extends strin
   index: Tensor<I, "i32">,
   axis: Fit<Gather<A, I, K>, K>,
 ): Of<Gather<A, I, K>, D> {
-  const operands = [valueOf("gather", source), valueOf("gather", index)];
+  const operands = [valueIn("gather", source), valueIn("gather", index)];
   return wrap<string, D>(emit("gather", operands, { axis: axis as string })) as Of<Gather<A, I, K>, D>;
 }
 
@@ -118,17 +142,22 @@ export function iota<const K extends string>(axis: K, size: Size): Tensor<K, "i3
 }
 
 /** One number everywhere. */
-export function fill<const A extends string, D extends DType = "f32">(value: number, axes: A, sizes: Sizes<A>, dtype?: D): Tensor<A, D> {
+export function fill<const A extends string, D extends DType = "f32">(
+  value: number,
+  axes: A,
+  sizes: Sizes<A>,
+  dtype?: D,
+): Tensor<A, NoInfer<D>> {
   return wrap(fillValue(value, typeOf(axes, sizes, dtype ?? "f32")));
 }
 
-export function scalar<D extends DType = "f32">(value: number, dtype?: D): Tensor<"", D> {
+export function scalar<D extends DType = "f32">(value: number, dtype?: D): Tensor<"", NoInfer<D>> {
   return wrap(fillValue(value, tensorType(dtype ?? "f32", [], [])));
 }
 
 /** Claims the axes of a tensor whose type does not say them; checked when the graph is built. */
-export function named<const A extends string, D extends DType = "f32">(x: AnyTensor, axes: A, dtype?: D): Tensor<A, D> {
-  const value = valueOf("named", x);
+export function named<const A extends string, D extends DType = "f32">(x: AnyTensor, axes: A, dtype?: D): Tensor<A, NoInfer<D>> {
+  const value = valueIn("named", x);
   const wanted = dtype ?? "f32";
   if (x.axes !== axes || x.dtype !== wanted) refuse("DIT1206", `expected ${wanted} [${axes}], found ${x.dtype} [${x.axes}]`);
   return wrap(value);
@@ -138,7 +167,8 @@ export function named<const A extends string, D extends DType = "f32">(x: AnyTen
 export function typeOf<D extends DType>(axes: string, sizes: Readonly<Record<string, Size | undefined>>, dtype: D) {
   const names = words(axes);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice) refuse("DIT2001", `"${twice}" stands twice in "${axes}"`, { help: "an axis name is the axis: give the second another name" });
+  if (twice)
+    refuse("DIT2001", `"${twice}" stands twice in "${axes}"`, { help: "an axis name is the axis: give the second another name" });
   const shape = names.map((name) => {
     const size = sizes[name] ?? (name === "batch" ? ([0, 1] as const) : undefined);
     if (size === undefined) refuse("DIT2005", `axis "${name}" of "${axes}" has no size`);

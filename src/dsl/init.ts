@@ -2,8 +2,9 @@
  * How a parameter starts. A rule is plain data in the compiled program: the runtime draws the numbers from a seed, so that the same
  * seed gives the same weights on every machine. Fans come from the sizes: out is the first axis, in the product of the rest.
  */
-import { evaluate, product } from "../program/size.js";
+
 import type { TensorType } from "../ir/types.js";
+import { evaluate, product } from "../program/size.js";
 
 export type Init =
   | { readonly rule: "xavier_uniform"; readonly fanIn: number; readonly fanOut: number }

@@ -3,8 +3,8 @@
  * tensor.ts; this class works on plain names, checks what types cannot see, and becomes a `Tensor` by the one cast in `wrap`.
  */
 import type { Attrs, Value } from "../ir/graph.js";
-import { type DType, type TensorType, printType, sizeOf } from "../ir/types.js";
-import { type Size, printSize, product } from "../program/size.js";
+import { type DType, printType, sizeOf, type TensorType } from "../ir/types.js";
+import { printSize, product, type Size } from "../program/size.js";
 import { align } from "./broadcast.js";
 import { refuse } from "./sites.js";
 import type { AnyTensor, Tensor } from "./tensor.js";
@@ -14,7 +14,8 @@ import { describe, emit } from "./trace.js";
 export const words = (axes: string): string[] => axes.split(" ").filter((w) => w !== "");
 
 /** A value as a tensor of the types the caller has worked out. */
-export const wrap = <A extends string = string, D extends DType = "f32">(value: Value): Tensor<A, D> => new Recorded(value) as unknown as Tensor<A, D>;
+export const wrap = <A extends string = string, D extends DType = "f32">(value: Value): Tensor<A, D> =>
+  new Recorded(value) as unknown as Tensor<A, D>;
 
 type Operand = number | AnyTensor;
 
@@ -25,7 +26,7 @@ export function operand(op: string, x: unknown): Value | number {
   return refuse("DIT1205", `${op}: expected a tensor or a number, got ${x === null ? "null" : typeof x}`);
 }
 
-export function valueOf(op: string, x: unknown): Value {
+export function valueIn(op: string, x: unknown): Value {
   const v = operand(op, x);
   return typeof v === "number" ? refuse("DIT1205", `${op}: expected a tensor, got the number ${v}`) : v;
 }
@@ -141,7 +142,7 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
     return this.one("is_finite");
   }
   cast(dtype: DType): Recorded {
-    return (dtype === this.dtype ? this : this.one("cast", { dtype }));
+    return dtype === this.dtype ? this : this.one("cast", { dtype });
   }
 
   rename(names: Readonly<Record<string, string>>): Recorded {
@@ -158,7 +159,9 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
 
   expand(axes: string, sizes: Readonly<Record<string, Size>>): Recorded {
     const names = words(axes);
-    const shape = names.map((name) => sizeOf(this.type, name) ?? sizes[name] ?? refuse("DIT2005", `expand: axis "${name}" has no size`));
+    const shape = names.map(
+      (name) => sizeOf(this.type, name) ?? sizes[name] ?? refuse("DIT2005", `expand: axis "${name}" has no size`),
+    );
     return this.one("expand", { axes: names, sizes: shape });
   }
 
@@ -166,7 +169,8 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
     const size = this.sizeOf("split", axis);
     const names = words(into);
     const open = names.filter((name) => sizes[name] === undefined);
-    if (open.length > 1) refuse("DIT2005", `split: sizes of "${open.join('" and "')}" are missing; one may be left out, to be worked out`);
+    if (open.length > 1)
+      refuse("DIT2005", `split: sizes of "${open.join('" and "')}" are missing; one may be left out, to be worked out`);
     const given = product(names.map((name) => sizes[name] ?? 1)) as number;
     if (open.length === 1 && (typeof size !== "number" || size % given !== 0)) {
       refuse("DIT2006", `split: axis "${axis}" of size ${printSize(size)} does not divide by ${given}`, {
@@ -175,7 +179,11 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
       });
     }
     const all = names.map((name) => sizes[name] ?? (size as number) / given);
-    return this.one("split", { axis, into: names, sizes: all }, `the sizes of "${names.join(" ")}" must multiply to ${printSize(size)}`);
+    return this.one(
+      "split",
+      { axis, into: names, sizes: all },
+      `the sizes of "${names.join(" ")}" must multiply to ${printSize(size)}`,
+    );
   }
 
   merge(axes: string, into: string): Recorded {

@@ -15,7 +15,8 @@ const stack: Site[] = [];
 const origins = new WeakMap<object, Site>();
 
 export const currentSite = (): Site | undefined => stack.at(-1);
-export const originOf = (error: unknown): Site | undefined => (typeof error === "object" && error ? origins.get(error) : undefined);
+export const originOf = (error: unknown): Site | undefined =>
+  typeof error === "object" && error ? origins.get(error) : undefined;
 
 /** Runs `call` as the innermost site. */
 export function atSite<T>(site: Site, call: () => T): T {

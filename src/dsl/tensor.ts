@@ -22,21 +22,34 @@ export type Of<R, D extends DType> = R extends string ? Tensor<R, D> : any;
 type Numeric<A extends string, D extends DType> = D extends "bool"
   ? Refused<"bool tensors have no arithmetic; use where, and, or, not, or cast">
   : Tensor<A, D>;
-type Floating<A extends string, D extends DType> = D extends "f32" | "f16" ? Tensor<A, D> : Refused<`this needs f32 or f16, not ${D}; use cast`>;
-type Logical<A extends string, D extends DType> = D extends "bool" ? Tensor<A, D> : Refused<`this needs bool, not ${D}; compare first`>;
+type Floating<A extends string, D extends DType> = D extends "f32" | "f16"
+  ? Tensor<A, D>
+  : Refused<`this needs f32 or f16, not ${D}; use cast`>;
+type Logical<A extends string, D extends DType> = D extends "bool"
+  ? Tensor<A, D>
+  : Refused<`this needs bool, not ${D}; compare first`>;
 
 /** The first signature is what generic helpers see: numbers, and tensors of the very same axes. */
 export interface Arithmetic<A extends string, D extends DType> {
   (this: Numeric<A, D>, other: number | Tensor<A, D>): Tensor<A, D>;
-  <B extends string, E extends DType>(this: Numeric<A, D>, other: Fit<Binary<A, D, B, E>, Tensor<B, E>>): Of<Binary<A, D, B, E>, D>;
+  <B extends string, E extends DType>(
+    this: Numeric<A, D>,
+    other: Fit<Binary<A, D, B, E>, Tensor<B, E>>,
+  ): Of<Binary<A, D, B, E>, D>;
 }
 export interface Comparison<A extends string, D extends DType> {
   (this: Numeric<A, D>, other: number | Tensor<A, D>): Tensor<A, "bool">;
-  <B extends string, E extends DType>(this: Numeric<A, D>, other: Fit<Binary<A, D, B, E>, Tensor<B, E>>): Of<Binary<A, D, B, E>, "bool">;
+  <B extends string, E extends DType>(
+    this: Numeric<A, D>,
+    other: Fit<Binary<A, D, B, E>, Tensor<B, E>>,
+  ): Of<Binary<A, D, B, E>, "bool">;
 }
 export interface Logic<A extends string, D extends DType> {
   (this: Logical<A, D>, other: Tensor<A, D>): Tensor<A, D>;
-  <B extends string, E extends DType>(this: Logical<A, D>, other: Fit<Binary<A, D, B, E>, Tensor<B, E>>): Of<Binary<A, D, B, E>, D>;
+  <B extends string, E extends DType>(
+    this: Logical<A, D>,
+    other: Fit<Binary<A, D, B, E>, Tensor<B, E>>,
+  ): Of<Binary<A, D, B, E>, D>;
 }
 type Elementwise<A extends string, D extends DType> = (this: Floating<A, D>) => Tensor<A, D>;
 
@@ -87,7 +100,10 @@ export interface Tensor<in out A extends string, in out D extends DType = "f32">
   /** The same axes in another order. */
   transpose<const To extends string>(axes: Fit<Transpose<A, To>, To>): Of<Transpose<A, To>, D>;
   /** Repeats along the axes of `axes` that this tensor lacks; `axes` is the order of the result. */
-  expand<const To extends string>(axes: Fit<Expand<A, To>, To>, sizes: { readonly [K in Exclude<Names<To>, Names<A>>]: Size }): Of<Expand<A, To>, D>;
+  expand<const To extends string>(
+    axes: Fit<Expand<A, To>, To>,
+    sizes: { readonly [K in Exclude<Names<To>, Names<A>>]: Size },
+  ): Of<Expand<A, To>, D>;
   /** One axis as several, the last of them fastest; one size may be left out. `qkv.split("qkv", "three head width", { three: 3, head: 6 })` */
   split<const K extends string, const Into extends string>(
     axis: Fit<Split<A, K, Into>, K>,
@@ -101,7 +117,10 @@ export interface Tensor<in out A extends string, in out D extends DType = "f32">
   /** One place of an axis; the axis goes away. */
   select<const K extends string>(axis: Fit<Drop<A, K>, K>, index: number): Of<Drop<A, K>, D>;
   /** All places of an axis, as tensors without it. Told how many, it gives a tuple: `const [q, k, v] = qkv.unbind("three", 3)`. */
-  unbind<const K extends string, const N extends number = number>(axis: Fit<Drop<A, K>, K>, count?: N): Repeat<Of<Drop<A, K>, D>, N>;
+  unbind<const K extends string, const N extends number = number>(
+    axis: Fit<Drop<A, K>, K>,
+    count?: N,
+  ): Repeat<Of<Drop<A, K>, D>, N>;
   /** Zeros before and after. */
   pad<const K extends string>(axis: Fit<Has<A, K>, K>, before: number, after: number): Tensor<A, D>;
 

@@ -7,7 +7,7 @@
 import { DitError } from "../diagnostics/diagnostic.js";
 import { Builder } from "../ir/builder.js";
 import type { Attrs, Fn, ParamKind, Value } from "../ir/graph.js";
-import { type TensorType, printType, sameType } from "../ir/types.js";
+import { printType, sameType, type TensorType } from "../ir/types.js";
 import type { Init } from "./init.js";
 import { currentSite, refuse, spanOf } from "./sites.js";
 
@@ -30,6 +30,8 @@ export interface Traced {
 export interface TraceOptions {
   /** "inputs": random draws become inputs of their names, so that a test can hand them in. */
   readonly draws?: "generated" | "inputs";
+  /** "state": weights are carried from call to call under `p.<name>`, as a training step needs; default: read-only parameters. */
+  readonly weights?: "parameter" | "state";
 }
 
 /** Anything that holds a value of the graph: a tensor of any axes and dtype. */
@@ -141,7 +143,8 @@ export function declare(name: string, kind: ParamKind, type: TensorType): Value 
 }
 
 export function declareParam(decl: ParamDecl): Value {
-  const value = declare(decl.name, "parameter", decl.type);
+  const state = running("param").options.weights === "state";
+  const value = declare(state ? `p.${decl.name}` : decl.name, state ? "state" : "parameter", decl.type);
   const params = running("param").params;
   const known = params.get(decl.name);
   if (known && (known.init.rule !== decl.init.rule || known.trainable !== decl.trainable)) {
@@ -160,4 +163,19 @@ export function declareTable(name: string, type: TensorType, data: Float64Array)
   }
   if (!known) tables.set(name, data);
   return value;
+}
+
+/** The weights declared so far, in order, with their values. */
+export function declaredParams(): readonly (ParamDecl & { readonly value: Value })[] {
+  const mine = running("weights");
+  const prefix = mine.options.weights === "state" ? "p." : "";
+  return [...mine.params.values()].map((decl) => ({ ...decl, value: mine.declared.get(prefix + decl.name)!.value }));
+}
+
+/** d loss / d each value: one node of the graph, which the differentiate pass replaces. */
+export function emitGradient(loss: Value, wrt: readonly Value[]): readonly Value[] {
+  const mine = running("gradient");
+  const outputs = mine.builder.gradient(loss, wrt);
+  for (const value of outputs) mine.names.set(value, undefined);
+  return outputs;
 }

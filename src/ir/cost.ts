@@ -5,7 +5,7 @@
 import { add, mul, type Size } from "../program/size.js";
 import type { Fn, Module, Node, Value } from "./graph.js";
 import { opRow } from "./ops/index.js";
-import { bodyOf, REGION } from "./region.js";
+import { bodyOf, GRADIENT, REGION } from "./region.js";
 import { type DType, numel, type TensorType } from "./types.js";
 
 export interface CostTotal {
@@ -26,6 +26,7 @@ export const costOf = (module: Module, fn: Fn): CostTotal =>
   fn.nodes.reduce((total, node) => plus(total, costOfNode(module, node)), none);
 
 export function costOfNode(module: Module, node: Node): CostTotal {
+  if (node.op === GRADIENT) return none;
   const bytes = moves(node)
     ? [...new Set([...node.inputs, ...node.outputs])].map((v: Value) => typeBytes(v.type)).reduce(add, 0)
     : 0;

@@ -9,7 +9,7 @@ import { type Fn, findFn, type Module, type Node, type Value } from "./graph.js"
 import { opRow } from "./ops/index.js";
 import type { Dense } from "./ops/op.js";
 import { printType } from "./print.js";
-import { bodyOf, REGION } from "./region.js";
+import { bodyOf, GRADIENT, REGION } from "./region.js";
 import type { DType, TensorType } from "./types.js";
 
 export type Precision = "f64" | "f32";
@@ -73,7 +73,9 @@ function run(module: Module, fn: Fn, args: readonly Dense[], options: EvalOption
   return fn.results.map((r) => known.get(r.value) ?? missing(fn, undefined));
 }
 
-function runOp(node: Node, inputs: readonly Dense[], { batch, precision }: EvalOptions): readonly Dense[] {
+/** One node of the op table on its operands. */
+export function runOp(node: Node, inputs: readonly Dense[], { batch, precision }: Omit<EvalOptions, "trace">): readonly Dense[] {
+  if (node.op === GRADIENT) throw new InternalError("a gradient node cannot be run: differentiate comes first");
   const outputs = node.outputs.map((v) => v.type);
   const shapes = outputs.map((type) => concreteShape(type, batch));
   const round = roundingOf(outputs[0]!.dtype, precision);

@@ -7,7 +7,7 @@ import { parseSize, type Size } from "../program/size.js";
 import type { AttrKinds, Attrs, AttrValue, Fn, Module, Node, Param, ParamKind, Stage, Value } from "./graph.js";
 import { opTable } from "./ops/index.js";
 import { printType } from "./print.js";
-import { REGION, schemaOf } from "./region.js";
+import { GRADIENT, REGION, schemaOf } from "./region.js";
 import type { At, AttrSyntax, FnSyntax, ModuleSyntax, NodeSyntax, TypeSyntax, Word } from "./syntax.js";
 import { dtypes, sameType, type TensorType } from "./types.js";
 import { problemOf } from "./verify.js";
@@ -104,7 +104,7 @@ class Resolver {
         "DIT2103",
         `there is no op "${syntax.op.text}"`,
         syntax.op.at,
-        suggest(syntax.op.text, [...opTable.keys(), REGION]),
+        suggest(syntax.op.text, [...opTable.keys(), REGION, GRADIENT]),
       );
       return undefined;
     }

@@ -7,7 +7,7 @@ import { parseSize, printSize } from "../program/size.js";
 import type { AttrKinds, AttrValue, Fn, Module, Node, Stage, Value } from "./graph.js";
 import { opTable } from "./ops/index.js";
 import { nameValues, printNode, printType } from "./print.js";
-import { bodyOf, isBody, REGION, regionKinds, schemaOf } from "./region.js";
+import { bodyOf, GRADIENT, isBody, REGION, regionKinds, schemaOf } from "./region.js";
 import { dtypes, sameType, type TensorType } from "./types.js";
 
 /** Throws unless `module` obeys the rules of `stage` (its own by default). `when` says what was done before: "after dce". */
@@ -67,6 +67,7 @@ function problemOfResults(fn: Fn, defined: ReadonlySet<Value>): string | undefin
 
 /** A node of the op table: operand count, attributes, and the types that inference gives. */
 function problemOfOp(node: Node, stage: Stage): string | undefined {
+  if (node.op === GRADIENT && stage === "graph") return problemOfGradient(node);
   const row = opTable.get(node.op);
   if (!row)
     return node.op === REGION
@@ -84,6 +85,12 @@ function problemOfOp(node: Node, stage: Stage): string | undefined {
   );
   if (typeof inferred === "string") return inferred;
   return problemOfOutputs(node, "dtype" in inferred ? [inferred] : inferred, "the op gives");
+}
+
+function problemOfGradient(node: Node): string | undefined {
+  const [loss, ...values] = node.inputs.map((v) => v.type);
+  if (loss?.dtype !== "f32" || loss.axes.length > 0) return `the loss is ${loss ? printType(loss) : "missing"}, expected f32[]`;
+  return problemOfAttrs(node) ?? problemOfOutputs(node, values, "there are values for");
 }
 
 /** A node of an entry function in the kernel stage: a region or an alias. */

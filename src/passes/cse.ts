@@ -7,6 +7,7 @@
  * counter are the same numbers by definition, while two names never merge.
  */
 import type { Node, Value } from "../ir/graph.js";
+import { hasGradients } from "../ir/region.js";
 import { attrsKey } from "../ir/same.js";
 import { mapFns, type Pass, rewrite } from "./pass.js";
 
@@ -18,6 +19,7 @@ export const cse: Pass = {
   doc: "Merge nodes with the same op, operands and attributes.",
   run: (module) =>
     mapFns(module, (fn) => {
+      if (hasGradients(fn)) return fn;
       const ids = new Map<Value, number>();
       const id = (v: Value): number => {
         if (!ids.has(v)) ids.set(v, ids.size);

@@ -1,7 +1,9 @@
 /** The passes in the order they run: the list is the documentation. */
 import { cse } from "./cse.js";
 import { dce } from "./dce.js";
+import { differentiate } from "./differentiate.js";
+import { fuse } from "./fuse.js";
 import type { Pass } from "./pass.js";
 import { simplify } from "./simplify/index.js";
 
-export const passes: readonly Pass[] = [simplify, cse, dce];
+export const passes: readonly Pass[] = [differentiate, simplify, cse, dce, fuse];

@@ -48,6 +48,13 @@ export interface PackOptions {
 /** A program that no layout within the limits exists for, or a batch or entry that makes no sense. */
 export class PackError extends Error {
   override readonly name = "PackError";
+  /** `argument`: the caller asked for something that does not exist; `limit`: too large for the limits. */
+  readonly reason: "argument" | "limit";
+
+  constructor(reason: "argument" | "limit", message: string) {
+    super(message);
+    this.reason = reason;
+  }
 }
 
 /** The kinds that lie in parallel: one place for a name, whichever of the sets it is in. */
@@ -62,12 +69,16 @@ export function limitOf(program: Program, name: string, limits: Readonly<Record<
 }
 
 export function pack(program: Program, batch: number, options: PackOptions = {}): Layout {
-  if (!Number.isSafeInteger(batch) || batch < 1) throw new PackError(`the batch is ${batch}, expected a whole number from 1`);
+  if (!Number.isSafeInteger(batch) || batch < 1)
+    throw new PackError("argument", `the batch is ${batch}, expected a whole number from 1`);
   const names = options.entries ?? program.entries.map((entry) => entry.name);
   const entries = names.map((name) => {
     const entry = program.entries.find((candidate) => candidate.name === name);
     if (entry) return entry;
-    throw new PackError(`there is no entry "${name}"; this program has ${program.entries.map((e) => e.name).join(", ")}`);
+    throw new PackError(
+      "argument",
+      `there is no entry "${name}"; this program has ${program.entries.map((e) => e.name).join(", ")}`,
+    );
   });
   const slabLimit = alignDown(limitOf(program, "maxBufferSize", options.limits));
   const bindingLimit = limitOf(program, "maxStorageBufferBindingSize", options.limits);
@@ -80,6 +91,7 @@ export function pack(program: Program, batch: number, options: PackOptions = {})
     if (bytes <= Math.min(bindingLimit, slabLimit)) return bytes;
     const [limit, name] = bindingLimit < slabLimit ? [bindingLimit, "maxStorageBufferBindingSize"] : [slabLimit, "maxBufferSize"];
     throw new PackError(
+      "limit",
       `${storage.kind} "${storage.name}" needs ${bytes} bytes at batch ${batch}, ${name} allows ${limit}; a smaller batch may fit`,
     );
   };

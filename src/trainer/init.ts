@@ -5,7 +5,6 @@
  * the order in which its parameters are made, a renamed layer changes no other, and any machine makes the same bits.
  */
 import { fail } from "../diagnostics/diagnostic.js";
-import { positionTable } from "../diffusion/tables.js";
 import { drawBits, drawNormal, keyOf, normalTable, purposeOf } from "../program/random.js";
 
 export type InitRule =
@@ -14,8 +13,8 @@ export type InitRule =
   | { readonly rule: "normal"; readonly std: number }
   | { readonly rule: "zeros" }
   | { readonly rule: "ones" }
-  /** Given numbers, row-major. Without data: the fixed position embedding of shape [1, grid^2, width] or [grid^2, width]. */
-  | { readonly rule: "table"; readonly data?: ArrayLike<number> };
+  /** Given numbers, row-major: a fixed position embedding, for one. */
+  | { readonly rule: "table"; readonly data: ArrayLike<number> };
 
 export interface InitParameter {
   /** Its key in the state dict, like "blocks.0.attn.qkv.weight". */
@@ -81,17 +80,8 @@ function fill({ name, shape, init }: InitParameter, seed: number, purpose: numbe
       for (let i = 0; i < count; i++) values[i] = bound * ((drawBits(key, i, 0) + 0.5) * 2 ** -31 - 1);
       return values;
     }
-    case "table": {
-      if (init.data !== undefined) {
-        if (init.data.length !== count) refuse(`its table has ${init.data.length} numbers`, `give ${count}, row-major`);
-        return Float32Array.from(init.data);
-      }
-      const [tokens, width] = shape.slice(-2);
-      const grid = Math.sqrt(tokens ?? 0);
-      if (tokens === undefined || width === undefined || count !== tokens * width || !Number.isSafeInteger(grid) || grid < 1) {
-        return refuse("a position table needs a shape of [1, grid^2, width]", "make the number of tokens a square");
-      }
-      return positionTable(width, grid);
-    }
+    case "table":
+      if (init.data.length !== count) refuse(`its table has ${init.data.length} numbers`, `give ${count}, row-major`);
+      return Float32Array.from(init.data);
   }
 }

@@ -23,7 +23,7 @@ const ruleOf = (expected: Expected): InitRule => {
     case "normal":
       return { rule: "normal", std: expected.std! };
     case "sincos":
-      return { rule: "table" };
+      return { rule: "table", data: positionTable(expected.shape[2]!, Math.sqrt(expected.shape[1]!)) };
     default:
       return { rule: expected.rule };
   }
@@ -46,7 +46,7 @@ test.each(Object.keys(configs))("fresh weights of %s follow their rules", (name)
     if (expected.rule === "zeros" || expected.rule === "ones") {
       expect(new Set(values), key).toEqual(new Set([expected.rule === "ones" ? 1 : 0]));
     } else if (expected.rule === "sincos") {
-      expect(values).toEqual(positionTable(expected.shape[2]!, Math.sqrt(expected.shape[1]!)));
+      expect(values).toEqual(Float32Array.from(positionTable(expected.shape[2]!, Math.sqrt(expected.shape[1]!))));
     } else {
       const mean = values.reduce((a, b) => a + b, 0) / n;
       const std = Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / n);

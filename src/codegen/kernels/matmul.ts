@@ -22,8 +22,9 @@ export interface MatmulShape {
 const none: Loop = { name: "none", range: 1 };
 
 /** How the loops of a dot divide, undefined when it is no plain matrix product. */
-export function matmulShape(region: Region, fold: FoldLoops = foldLoops(region)): MatmulShape | undefined {
+export function matmulShape(region: Region): MatmulShape | undefined {
   if (region.kind !== "dot" || region.body.results[0]!.value.type.dtype !== "f32") return undefined;
+  const fold: FoldLoops = foldLoops(region);
   const [a, b] = fold.strided;
   if (!a || !b || fold.inner.length > 1) return undefined;
   const steps = (x: Affine, l: Loop) => coefficient(x, l.name) !== 0;

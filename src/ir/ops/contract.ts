@@ -53,7 +53,8 @@ export const contractOps: readonly AnyOp[] = [
     stage: "both",
     infer: ([x, y], { over }) => {
       if (x!.dtype !== y!.dtype) return `dtypes differ: ${x!.dtype} and ${y!.dtype}`;
-      if (over.length === 0) return "needs at least one axis to contract";
+      if (x!.dtype === "bool") return "takes numbers, not bool";
+      if (over.length === 0 || new Set(over).size < over.length) return "needs axes to contract, each once";
       for (const [side, type] of [["left", x!], ["right", y!]] as const) {
         const odd = over.find((name) => !type.axes.includes(name));
         if (odd) return `"${odd}" is not an axis of the ${side} side ${printType(type)}`;

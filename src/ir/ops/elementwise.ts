@@ -204,7 +204,7 @@ export const elementwiseOps: readonly AnyOp[] = [
     stage: "both",
     infer: ([x], { dtype }) => ({ ...x!, dtype }),
     eval: ([x], { dtype }, ctx) => [
-      x!.data.map((v) => (dtype === "bool" ? (v !== 0 ? 1 : 0) : dtype === "i32" || dtype === "u32" ? Math.trunc(v) : ctx.round(v))),
+      x!.data.map((v) => (dtype === "bool" ? (v !== 0 ? 1 : 0) : dtype === "i32" || dtype === "u32" ? Math.trunc(v) + 0 : ctx.round(v))),
     ],
     vjp: (b, { dy, inputs }) => {
       const from = inputs[0]!.type.dtype;
@@ -306,7 +306,11 @@ export const elementwiseOps: readonly AnyOp[] = [
   defineOp(fill, {
     doc: "one number everywhere",
     stage: "both",
-    infer: (_inputs, { type }) => type,
+    infer: (_inputs, { value, type }) => {
+      const { dtype } = type;
+      const fits = dtype === "i32" ? value === (value | 0) : dtype === "u32" ? value === value >>> 0 : dtype !== "bool" || value === 0 || value === 1;
+      return fits ? type : `${value} is no ${dtype}`;
+    },
     eval: (_inputs, { value }, ctx) => [new Float64Array(ctx.shapes[0]!.reduce((a, n) => a * n, 1)).fill(ctx.round(value))],
     vjp: () => [],
     cost: () => ({ macs: 0, flops: 0 }),

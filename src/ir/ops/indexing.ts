@@ -1,8 +1,8 @@
 /** Reading by number: `gather` (embedding tables, schedule tables) and `draw`, the counter-based random numbers. */
-import { drawBernoulli, drawInt, drawNormal, purposeOf, threefry } from "../../program/random.js";
+import { drawBernoulli, drawInt, drawNormal, NORMAL_TABLE_SIZE, purposeOf, threefry } from "../../program/random.js";
 import { numel, type TensorType, printType, sizeOf } from "../types.js";
 import { dot } from "./contract.js";
-import { cast, eq } from "./elementwise.js";
+import { cast, eq, mul } from "./elementwise.js";
 import { type AnyOp, declareOp, defineOp } from "./op.js";
 import { expandTo, iota, stridesOf } from "./shape.js";
 
@@ -19,7 +19,7 @@ export const indexingOps: readonly AnyOp[] = [
       if (sizeOf(table!, axis) === undefined) return `"${axis}" is not an axis of the table ${printType(table!)}`;
       if (index!.dtype !== "i32") return `the index is ${index!.dtype}, expected i32`;
       const rest = table!.axes.filter((a) => a !== axis);
-      const twice = rest.find((a) => index!.axes.includes(a));
+      const twice = table!.axes.find((a) => index!.axes.includes(a));
       if (twice) return `"${twice}" is an axis of both the index ${printType(index!)} and the table ${printType(table!)}`;
       return { dtype: table!.dtype, axes: [...index!.axes, ...rest], shape: [...index!.shape, ...rest.map((a) => sizeOf(table!, a)!)] };
     },
@@ -43,6 +43,8 @@ export const indexingOps: readonly AnyOp[] = [
       const [table, index] = [inputs[0]!, inputs[1]!];
       const hot: TensorType = { dtype: "i32", axes: [...index.type.axes, axis], shape: [...index.type.shape, sizeOf(table.type, axis)!] };
       const oneHot = cast(b, eq(b, expandTo(b, index, hot), iota(b, { axis, type: hot })), { dtype: table.type.dtype });
+      // A single number picks one row: nothing to add up.
+      if (index.type.axes.length === 0) return [mul(b, expandTo(b, oneHot, table.type), expandTo(b, dy, table.type)), undefined];
       const rows = dot(b, oneHot, dy, { over: index.type.axes });
       return [expandTo(b, rows, table.type), undefined];
     },
@@ -51,6 +53,7 @@ export const indexingOps: readonly AnyOp[] = [
     samples: [
       { inputs: [t("f32", "class hidden", 5, 3), t("i32", "batch", 4)], attrs: { axis: "class" }, domain: [[-2, 2], [0, 5]] },
       { inputs: [t("f32", "a class b", 2, 4, 3), t("i32", "n m", 2, 3)], attrs: { axis: "class" }, domain: [[-2, 2], [0, 4]] },
+      { inputs: [t("f32", "a class", 2, 4), t("i32", "")], attrs: { axis: "class" }, domain: [[-2, 2], [0, 4]] },
     ],
   }),
   defineOp(draw, {
@@ -89,6 +92,11 @@ export const indexingOps: readonly AnyOp[] = [
       {
         inputs: [t("u32", ""), t("i32", ""), t("i32", "")],
         attrs: { name: "draw.drop", kind: "bernoulli", p: 0.3, below: 0, type: t("i32", "batch c", 5, 7) },
+        domain: [0, 100],
+      },
+      {
+        inputs: [t("u32", ""), t("i32", ""), t("i32", ""), t("i32", "entry", NORMAL_TABLE_SIZE)],
+        attrs: { name: "draw.noise", kind: "normal", p: 0, below: 0, type: t("f32", "batch c", 3, 4) },
         domain: [0, 100],
       },
     ],

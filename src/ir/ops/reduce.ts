@@ -18,6 +18,7 @@ const samples: readonly [Sample<Over>, ...Sample<Over>[]] = [
 ];
 
 function infer([x]: readonly TensorType[], { over }: { readonly over: readonly string[] }): TensorType | string {
+  if (x!.dtype === "bool") return "takes numbers, not bool";
   const odd = over.find((name) => !x!.axes.includes(name));
   if (odd) return `"${odd}" is not an axis of ${printType(x!)}`;
   if (over.length === 0 || new Set(over).size < over.length) return "needs axes to reduce over, each once";

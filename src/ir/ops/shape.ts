@@ -2,6 +2,7 @@
  * Views: ops that re-read memory and compute nothing. None costs a kernel of its own: whoever reads a view reads
  * the memory behind it at other coordinates (codegen/access.ts). `pad`, `concat` and `iota` decide by the coordinate what they give.
  */
+import { fail } from "../../diagnostics/diagnostic.js";
 import { type Size, add as addSize, printSize, product, sameSize } from "../../program/size.js";
 import type { Value } from "../graph.js";
 import { type TensorType, printType, sizeOf } from "../types.js";
@@ -32,6 +33,14 @@ const missing = (name: string, x: TensorType): string => `"${name}" is not an ax
 const replaceAxis = (x: TensorType, axis: string, size: Size): TensorType => ({ ...x, shape: x.shape.map((s, i) => (x.axes[i] === axis ? size : s)) });
 
 const t = (dtype: TensorType["dtype"], axes: string, ...shape: number[]): TensorType => ({ dtype, axes: axes === "" ? [] : axes.split(" "), shape });
+
+/** The adjoints of slice, pad and concat cut at fixed places, so along the batch they have none. */
+function knownSize(op: string, type: TensorType, axis: string): number {
+  const size = sizeOf(type, axis)!;
+  if (typeof size === "number") return size;
+  return fail("DIT2003", `${op} has no gradient along axis "${axis}", whose size ${printSize(size)} depends on the batch`);
+}
+
 const nothing = () => ({ macs: 0, flops: 0 });
 
 /** Row-major strides of a concrete shape. */
@@ -132,6 +141,7 @@ export const shapeOps: readonly AnyOp[] = [
     infer: ([x], { axis, into, sizes }) => {
       const at = x!.axes.indexOf(axis);
       if (at < 0) return missing(axis, x!);
+      if (into.length === 0) return "needs at least one axis to split into";
       if (into.length !== sizes.length) return `${into.length} names but ${sizes.length} sizes`;
       const axes = x!.axes.toSpliced(at, 1, ...into);
       const twice = repeated(axes);
@@ -194,8 +204,7 @@ export const shapeOps: readonly AnyOp[] = [
       return [gatherStrided(x!.data, ctx.shapes[0]!, strides, from * strides[x!.type.axes.indexOf(axis)]!)];
     },
     vjp: (b, { dy, inputs }, { axis, from, to }) => {
-      const size = sizeOf(inputs[0]!.type, axis)!;
-      return [typeof size === "number" ? pad(b, dy, { axis, before: from, after: size - to }) : undefined];
+      return [pad(b, dy, { axis, before: from, after: knownSize("slice", inputs[0]!.type, axis) - to })];
     },
     cost: nothing,
     fusion: { kind: "view" },
@@ -220,8 +229,7 @@ export const shapeOps: readonly AnyOp[] = [
       return [out];
     },
     vjp: (b, { dy, inputs }, { axis, before }) => {
-      const size = sizeOf(inputs[0]!.type, axis)!;
-      return [typeof size === "number" ? slice(b, dy, { axis, from: before, to: before + size }) : undefined];
+      return [slice(b, dy, { axis, from: before, to: before + knownSize("pad", inputs[0]!.type, axis) })];
     },
     cost: nothing,
     fusion: { kind: "indexed" },
@@ -262,8 +270,7 @@ export const shapeOps: readonly AnyOp[] = [
     vjp: (b, { dy, inputs }, { axis }) => {
       let from = 0;
       return inputs.map((x) => {
-        const size = sizeOf(x.type, axis)!;
-        if (typeof size !== "number") return undefined;
+        const size = knownSize("concat", x.type, axis);
         from += size;
         return slice(b, dy, { axis, from: from - size, to: from });
       });
@@ -275,7 +282,7 @@ export const shapeOps: readonly AnyOp[] = [
   defineOp(iota, {
     doc: "0, 1, 2, … along an axis",
     stage: "both",
-    infer: (_inputs, { axis, type }) => (sizeOf(type, axis) === undefined ? missing(axis, type) : type),
+    infer: (_inputs, { axis, type }) => (sizeOf(type, axis) === undefined ? missing(axis, type) : type.dtype === "bool" ? "counts, and bool does not" : type),
     eval: (_inputs, { axis, type }, ctx) => {
       const shape = ctx.shapes[0]!;
       const at = type.axes.indexOf(axis);

@@ -8,6 +8,7 @@
  * unread is dce's to drop.
  */
 import type { Fn } from "../../ir/graph.js";
+import { hasGradients } from "../../ir/region.js";
 import { mapFns, type Pass, type PassOptions, rewrite } from "../pass.js";
 import { arithmeticRules } from "./arithmetic.js";
 import { Rewriter, type Rule } from "./rule.js";
@@ -19,7 +20,8 @@ export const simplify: Pass = {
   name: "simplify",
   doc: "Local rewrites: neutral elements, cancellations, constants, views of views.",
   // Kernels are final: a rule could take the anchor out of a region's body.
-  run: (module, options) => (module.stage === "kernel" ? module : mapFns(module, (fn) => settle(fn, options))),
+  run: (module, options) =>
+    module.stage === "kernel" ? module : mapFns(module, (fn) => (hasGradients(fn) ? fn : settle(fn, options))),
 };
 
 /** Until no rule applies; each one takes a node away or brings it nearer to its operands, so this ends. */

@@ -2,7 +2,7 @@
  * The cache folder: what was fetched once (drivers, Chromium) and what was learned about this machine (probe answers).
  * Everything in it can be deleted at any time; nothing that a compilation reads lies here.
  */
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 
@@ -42,6 +42,8 @@ export function fillOnce(folder: string, isWhole: (folder: string) => boolean, f
   const draft = mkdtempSync(join(dirname(folder), `.${basename(folder)}-`));
   try {
     fill(draft);
+    // A temporary folder is closed to others; a cache may be shared.
+    chmodSync(draft, 0o755);
     if (isWhole(folder)) return;
     rmSync(folder, { recursive: true, force: true });
     try {

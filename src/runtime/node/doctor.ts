@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { DitError } from "../../diagnostics/diagnostic.js";
 import { cacheFolder } from "./cache.js";
 import { findChromium } from "./chromium.js";
-import { chooseDriver, clearProbeAnswers, type DriverChoice, type DriverKind, searchDrivers } from "./driver.js";
+import { chooseDriver, clearProbeAnswers, type DriverChoice, type DriverKind, searchDrivers, unhide, userIcd } from "./driver.js";
 import { type Fetchable, fetches, fetchMissing } from "./fetch.js";
 import type { AdapterReport } from "./probe.js";
 
@@ -95,17 +95,22 @@ export function examine(): Findings {
 }
 
 function whatIsMissing(drivers: readonly DriverChoice[], chromium: boolean): Missing[] {
-  const mend = "npx dit-compile doctor --fetch";
+  const fetch = "npx dit-compile doctor --fetch";
+  const mend = userIcd(process.env) ? unhide : fetch;
   const has = (kind: DriverKind) => drivers.some((driver) => driver.kind === kind);
   const missing: Missing[] = [];
   if (!has("hardware")) {
     const why = "programs run on a CPU driver here: right, but slow";
-    missing.push({ what: "GPU", why, mend: "on a machine with a GPU, install its Vulkan driver and libvulkan1" });
+    missing.push({
+      what: "GPU",
+      why,
+      mend: userIcd(process.env) ? unhide : "on a machine with a GPU, install its Vulkan driver and libvulkan1",
+    });
   }
   for (const kind of ["lavapipe", "swiftshader"] as const) {
     if (!has(kind)) missing.push({ what: kind, why: fetches[kind].why, mend });
   }
-  if (!chromium) missing.push({ what: "Chromium", why: fetches.chromium.why, mend });
+  if (!chromium) missing.push({ what: "Chromium", why: fetches.chromium.why, mend: fetch });
   return missing;
 }
 

@@ -87,17 +87,16 @@ export function findDrivers(options: SearchOptions = {}): DriverChoice[] {
 /** The best driver, or the best of the kind that is asked for. Throws when there is none: a CPU never stands in silently. */
 export function chooseDriver(prefer?: DriverKind, options: SearchOptions = {}): DriverChoice {
   const notes: string[] = [];
-  for (const { candidate, choice, refused } of searchDrivers(options)) {
+  for (const { candidate, choice, refused } of searchDrivers({ candidates: driverCandidates(process.env, prefer), ...options })) {
     if (choice && (prefer === undefined || choice.kind === prefer)) return choice;
     notes.push(`${candidate.where}: ${choice ? `is ${choice.kind}` : refused}`);
   }
   const wanted =
     prefer === undefined ? "no GPU and no software driver that Dawn accepts" : `no ${prefer} driver that Dawn accepts`;
-  const byUser = userIcd(process.env) ? "; VK_ICD_FILENAMES is set, so nothing else was tried" : "";
-  return fail("DIT5001", `there is ${wanted} on this machine${byUser}`, {
-    notes,
-    help: prefer === "hardware" ? "install the GPU's Vulkan driver, or choose another driver" : "npx dit-compile doctor --fetch",
-  });
+  const help =
+    prefer === "hardware" ? "install the GPU's Vulkan driver, or choose another driver" : "npx dit-compile doctor --fetch";
+  const hidden = prefer === undefined && userIcd(process.env) !== undefined;
+  return fail("DIT5001", `there is ${wanted} on this machine`, { notes, help: hidden ? unhide : help });
 }
 
 /**
@@ -140,20 +139,28 @@ export function kindOf(adapter: Pick<AdapterReport, "architecture" | "descriptio
   return text.includes("llvmpipe") ? "lavapipe" : text.includes("swiftshader") ? "swiftshader" : "hardware";
 }
 
+/** What to do when the user's own choice does not work. */
+export const unhide = "unset VK_ICD_FILENAMES and VK_DRIVER_FILES, which hide every other driver";
+
 /** The user's own choice of a driver, as opposed to the one that we set for a child. */
-function userIcd(env: Env): string | undefined {
+export function userIcd(env: Env): string | undefined {
   return env[driverVariable] ? undefined : env.VK_ICD_FILENAMES || env.VK_DRIVER_FILES || undefined;
 }
 
-/** Where to look, best first. */
-export function driverCandidates(env: Env = process.env): Candidate[] {
+/**
+ * Where to look, best first. The user's VK_ICD_FILENAMES hides everything else, unless a kind was asked for by name: that is the
+ * more particular wish, and is looked for further on.
+ */
+export function driverCandidates(env: Env = process.env, prefer?: DriverKind): Candidate[] {
   const chosen = userIcd(env);
-  if (chosen) return [{ env: {}, where: chosen, origin: "set by VK_ICD_FILENAMES", files: chosen.split(":") }];
-
-  const installed = installedIcds();
   const list: Candidate[] = [];
+  if (chosen) {
+    list.push({ env: {}, where: chosen, origin: "set by VK_ICD_FILENAMES", files: chosen.split(":") });
+    if (prefer === undefined) return list;
+  }
+  const installed = installedIcds();
   // Linux without a loader or a driver file has nothing to ask for, and asking would only cost a process.
-  if (process.platform !== "linux" || installed.length > 0) {
+  if (!chosen && (process.platform !== "linux" || installed.length > 0)) {
     list.push({
       env: {},
       where: "the system's driver",
@@ -162,7 +169,7 @@ export function driverCandidates(env: Env = process.env): Candidate[] {
     });
   }
   for (const icd of installed.filter((file) => basename(file).startsWith("lvp_"))) {
-    list.push({ env: { VK_ICD_FILENAMES: icd }, where: icd, origin: "installed lavapipe", files: [icd, ...libraryOf(icd)] });
+    list.push({ env: select(icd), where: icd, origin: "installed lavapipe", files: [icd, ...libraryOf(icd)] });
   }
   const lavapipe = unpacked.lavapipe();
   if (existsSync(lavapipe.proof)) {
@@ -184,8 +191,14 @@ export function driverCandidates(env: Env = process.env): Candidate[] {
   return list;
 }
 
+/** Makes the Vulkan loader use one driver; a newer name of the variable, where someone has set it, would win over the old one. */
+const select = (icd: string): Record<string, string> => ({
+  VK_ICD_FILENAMES: icd,
+  ...(process.env.VK_DRIVER_FILES ? { VK_DRIVER_FILES: icd } : {}),
+});
+
 function withLibraries(icd: string, folders: readonly string[], origin: string): Candidate {
-  const env = { VK_ICD_FILENAMES: icd, LD_LIBRARY_PATH: libraryPath(folders) };
+  const env = { ...select(icd), LD_LIBRARY_PATH: libraryPath(folders) };
   return { env, where: icd, origin, files: [icd, ...libraryOf(icd)] };
 }
 

@@ -47,7 +47,7 @@ export function fetchLavapipe(log: Log = console.error): void {
 /** SwiftShader with a Vulkan loader of its own, from an npm package that carries Chromium for serverless machines. */
 export function fetchSwiftShader(log: Log = console.error): void {
   const target = unpacked.swiftshader();
-  step("SwiftShader", target.folder, log, `npm pack ${swiftshaderPackage}`, (draft) => {
+  step("SwiftShader", target.folder, log, "apt-get install chromium, which brings one", (draft) => {
     if (process.platform !== "linux" || process.arch !== "x64") throw new Error("the package has a build for linux-x64 only");
     const work = join(draft, "work");
     mkdirSync(work);
@@ -112,7 +112,7 @@ function step(what: string, folder: string, log: Log, byHand: string, fill: (dra
     });
   } catch (error) {
     fail("DIT5002", `${what} could not be fetched: ${error instanceof Error ? error.message : String(error)}`, {
-      help: `install it by hand (${byHand}), then ask again: npx dit-compile doctor`,
+      help: `install it by hand (${byHand}), then look again: npx dit-compile doctor`,
     });
   }
   clearProbeAnswers();

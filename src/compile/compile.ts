@@ -1,0 +1,173 @@
+/**
+ * The whole pipeline, in one function that can be read in a minute: load, trace, run the passes, lower to kernels, plan, report.
+ * A pure function of the model file, the options and the files they name: no adapter, no clock, no cache. Same input, same bytes.
+ */
+import { createHash } from "node:crypto";
+import { type LoweredProgram, lower, type ScheduleSpec } from "../codegen/lower.js";
+import { fail } from "../diagnostics/diagnostic.js";
+import type { EntrySpec, Schedule, TracedModel } from "../dsl/model.js";
+import { parseSettings, suggestion } from "../dsl/settings.js";
+import { type ParamDecl, type Traced, trace } from "../dsl/trace.js";
+import { loadModel } from "../frontend/load.js";
+import type { Module } from "../ir/graph.js";
+import { passes } from "../passes/index.js";
+import { type Pass, pipeline } from "../passes/pass.js";
+import { type Bundle, type Constant, FORMAT, type Init, type Parameter, type Profile, type Program, VERSION } from "../program/program.js";
+import { product, type Size } from "../program/size.js";
+import { type Report, report } from "./report.js";
+import { targetProfile } from "./target.js";
+
+export interface CompileOptions {
+  /** One of the model file's presets; default: its default preset. */
+  readonly preset?: string;
+  /** `key=value` settings of the model and its objective. */
+  readonly set?: readonly string[];
+  /** Batch that kernel choices and the report are for; the program runs at any batch. Default 1. */
+  readonly batch?: number;
+  /** Entries to compile; default: all. */
+  readonly entries?: readonly string[];
+  /** "web" (default), "minimum", or a limits profile as `doctor --profile` writes it. */
+  readonly target?: "web" | "minimum" | Profile;
+  /** Naive kernels alone: tells a driver's bug from ours. */
+  readonly safe?: boolean;
+  /** Sees the module after each pass; "trace" first. */
+  readonly after?: (pass: string, module: Module) => void;
+  /** Verify the module after each pass; default true. */
+  readonly verify?: boolean;
+}
+
+export interface Compiled {
+  readonly bundle: Bundle;
+  readonly report: Report;
+  /** The module as traced, and as lowered. */
+  readonly graph: Module;
+  readonly kernels: Module;
+}
+
+/** Compiles a model file. Errors: DitError with place and help for anything wrong in file, settings or options. */
+export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
+  // The model imports "dit-compile": this very instance, handed in late because it contains this function.
+  const model = loadModel(file, { library: await import("../index.js") });
+  const settings = parseSettings(model.definition, options.preset, options.set);
+  const batch = checkedBatch(options.batch ?? 1);
+  const profile = targetProfile(options.target ?? "web");
+
+  const configured = model.definition.configured(settings.config);
+  const traced = traceEntries(configured, model.definition.objective, settings.config, options.entries);
+  const graph: Module = { stage: "graph", fns: traced.fns.map((t) => t.fn) };
+
+  const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
+  options.after?.("trace", graph);
+  const kernels = pipeline(passes, graph, {
+    options: { maxStorageBuffers: profile.limits.maxStorageBuffersPerShaderStage ?? 8, differentiated: true },
+    verify: options.verify ?? true,
+    after: (pass: Pass, module) => {
+      stages.push({ pass: pass.name, module });
+      options.after?.(pass.name, module);
+    },
+  });
+
+  const lowered = lower(kernels, traced.schedules, { batch, variants: profile.variants, safe: options.safe ?? false });
+  const { constants, bytes, parameters } = tensors(traced.fns, lowered);
+  const unhashed: Omit<Program, "hash" | "report"> = {
+    format: FORMAT,
+    version: VERSION,
+    model: { name: model.definition.name, preset: settings.preset ?? "", config: settings.config },
+    profile,
+    batch,
+    storages: lowered.storages,
+    parameters,
+    constants,
+    kernels: lowered.kernels,
+    entries: lowered.entries,
+  };
+  const hash = createHash("sha256").update(JSON.stringify(unhashed)).update(JSON.stringify(lowered.wgsl)).update(bytes).digest("hex");
+  const { gflops } = model.definition;
+  const facts = report({ ...unhashed, hash, report: {} }, stages, traced.schedules, gflops ? gflops(settings.config) : undefined);
+  const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
+  return { bundle: { program, wgsl: lowered.wgsl, constants: bytes }, report: facts, graph, kernels };
+}
+
+function checkedBatch(batch: number): number {
+  if (!Number.isInteger(batch) || batch < 1) fail("DIT1301", `batch is ${batch}, expected a whole number from 1`);
+  return batch;
+}
+
+interface TracedEntries {
+  readonly fns: readonly Traced[];
+  readonly schedules: readonly ScheduleSpec[];
+}
+
+/** Traces the functions that the wanted entries need; a schedule needs those of its segments. */
+function traceEntries(
+  model: TracedModel,
+  objective: { entries: (m: TracedModel, c: TracedModel["config"]) => readonly EntrySpec[]; schedules?: (c: TracedModel["config"]) => readonly Schedule[] } | undefined,
+  config: TracedModel["config"],
+  wanted: readonly string[] | undefined,
+): TracedEntries {
+  const specs: readonly EntrySpec[] = objective?.entries(model, config) ?? [{ name: "forward", build: () => model.forward(model.declare()) }];
+  const single = specs.filter((s) => !s.internal).map((s): ScheduleSpec => ({ name: s.name, segments: [{ fn: s.name, repeat: 1 }] }));
+  const all = [...single, ...(objective?.schedules?.(config) ?? [])];
+  for (const name of wanted ?? []) {
+    if (!all.some((s) => s.name === name)) {
+      fail("DIT1302", `${model.name} has no entry "${name}"`, { help: suggestion(name, all.map((s) => s.name)) });
+    }
+  }
+  const schedules = wanted ? all.filter((s) => wanted.includes(s.name)) : all;
+  const needed = new Set(schedules.flatMap((s) => s.segments.map((segment) => segment.fn)));
+  const draws = config.draws === "inputs" ? "inputs" : "generated";
+  const fns = specs
+    .filter((s) => needed.has(s.name))
+    .map((s) => trace(s.name, () => s.build(), { draws, weights: s.weights ?? "parameter" }));
+  return { fns, schedules };
+}
+
+/** Parameters in state-dict order, and all tables as one file: f32 or i32, little-endian. */
+function tensors(traced: readonly Traced[], lowered: LoweredProgram) {
+  const constants: Constant[] = [];
+  const chunks: Uint8Array[] = [];
+  let offset = 0;
+  const put = (name: string, dtype: "f32" | "i32", shape: readonly Size[], data: Float64Array, storage?: number) => {
+    const values = dtype === "f32" ? Float32Array.from(data) : Int32Array.from(data);
+    const bytes = new Uint8Array(values.buffer);
+    constants.push({ name, dtype, shape: shape as readonly number[], offset, ...(storage === undefined ? {} : { storage }) });
+    chunks.push(bytes);
+    offset += bytes.length;
+  };
+
+  const decls = new Map<string, ParamDecl>();
+  const tables = new Map<string, { data: Float64Array; dtype: "f32" | "i32"; shape: readonly Size[] }>();
+  for (const t of traced) {
+    for (const p of t.params) if (!decls.has(p.name)) decls.set(p.name, p);
+    for (const p of t.fn.params) {
+      const data = t.tables.get(p.name);
+      if (p.kind === "constant" && data) tables.set(p.name, { data, dtype: p.value.type.dtype === "i32" ? "i32" : "f32", shape: p.value.type.shape });
+    }
+  }
+  for (const [name, { data, dtype, shape }] of tables) {
+    const storage = lowered.persistent.get(`constant:${name}`);
+    if (storage !== undefined) put(name, dtype, shape, data, storage);
+  }
+  const parameters = [...decls.values()].flatMap((p): Parameter[] => {
+    const storage = lowered.persistent.get(`parameter:${p.name}`);
+    if (storage === undefined) return [];
+    let init: Init;
+    if (p.init.rule === "table") {
+      const constant = `init.${p.name}`;
+      put(constant, "f32", p.type.shape, p.init.data);
+      init = { rule: "table", constant };
+    } else init = p.init;
+    return [{ name: p.name, shape: p.type.shape as readonly number[], trainable: p.trainable, init, storage }];
+  });
+  const bytes = new Uint8Array(offset);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return { constants, parameters, bytes };
+}
+
+/** Number of elements of all parameters. */
+export const parameterCount = (parameters: readonly Parameter[]): number =>
+  parameters.reduce((n, p) => n + (product(p.shape) as number), 0);

@@ -1,0 +1,126 @@
+/**
+ * What a diffusion model is for, as entries: forward, loss_and_grad, train_step, sample_step, and the schedule `sample`. The model takes
+ * x [batch channel height width], t and y [batch] i32 and gives `out`: the predicted noise, and the variance in as many channels again
+ * where it learns sigma. Its config has numClasses and classDropoutProb; the null class is number numClasses.
+ */
+import { type DrawKey, draw, input } from "../dsl/declare.js";
+import { mean, named, scalar, where } from "../dsl/functions.js";
+import { type ConfigValue, type EntrySpec, type Objective, oneOf, type Schedule as Segments, type TracedModel } from "../dsl/model.js";
+import type { AnyTensor, Tensor } from "../dsl/tensor.js";
+import { gradientResults, optimizerConfig, update } from "../training/gradient.js";
+import type { OptimizerSettings } from "../training/optimizer.js";
+import { guided, hybridLoss, type Images, qSample, reverseStep, stepRow } from "./process.js";
+import { schedule } from "./schedule.js";
+
+const config = {
+  ...optimizerConfig,
+  /** "inputs": random draws are inputs named draw.t, draw.drop, draw.noise. */
+  draws: oneOf("generated", "inputs"),
+  sampler: oneOf("ddpm", "ddim"),
+  /** Timesteps that sampling visits: "" for all, "250", "10,15,20", "ddim50". */
+  respacing: "250",
+  /** Share of noise in DDIM: 0 is deterministic. */
+  eta: 0,
+  clipDenoised: false,
+  /** Guidance scale; 1: none, one forward pass instead of two. */
+  guidance: 4,
+  /** Channels of the noise that are guided; the official code guides three. */
+  guidedChannels: 3,
+};
+
+interface DiffusionConfig extends OptimizerSettings {
+  readonly numClasses: number;
+  readonly classDropoutProb: number;
+  readonly draws: "generated" | "inputs";
+  readonly sampler: "ddpm" | "ddim";
+  readonly respacing: string;
+  readonly eta: number;
+  readonly clipDenoised: boolean;
+  readonly guidance: number;
+  readonly guidedChannels: number;
+}
+
+const timesteps = 1000;
+
+function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue>>): readonly EntrySpec[] {
+  const c = values as unknown as DiffusionConfig;
+  const process = schedule("", timesteps);
+  const { type } = model.inputs.x!;
+  const sizes = { channel: type.shape[1] as number, height: type.shape[2] as number, width: type.shape[3] as number };
+  const images = (name: string, kind: "input" | "state" = "input"): Images => input(name, "batch channel height width", sizes, "f32", kind);
+  const labels = () => input("y", "batch", {}, "i32");
+  const run = (x: Images, t: AnyTensor, y: AnyTensor): Images => named(model.forward({ x, t, y }).out!, "batch channel height width");
+  /** Seed and first sample are inputs only where something is drawn. */
+  const keyAt = (step: Tensor<"", "i32">): DrawKey =>
+    c.draws === "inputs"
+      ? { seed: scalar(0, "u32"), step, first: scalar(0, "i32") }
+      : { seed: input("seed", "", {}, "u32"), step, first: input("first", "", {}, "i32") };
+
+  const losses = (xStart: Images, t: Tensor<"batch", "i32">, y: Tensor<"batch", "i32">, noise: Images) => {
+    const xt = qSample(process, xStart, t, noise);
+    const { mse, vb, loss } = hybridLoss(process, run(xt, t, y), xStart, xt, noise, t);
+    return { mse, ...(vb ? { vb } : {}), loss: mean(loss, "batch") };
+  };
+
+  const forward = () => model.forward(model.declare());
+
+  const lossAndGrad = () => {
+    const result = losses(images("x_start"), input("t", "batch", {}, "i32"), labels(), images("noise"));
+    return { ...result, ...gradientResults(result.loss) };
+  };
+
+  const trainStep = () => {
+    const xStart = images("x_start");
+    const step = input("step", "", {}, "i32", "state");
+    const key = keyAt(step);
+    const t = draw.int("draw.t", "batch", {}, timesteps, key);
+    const noise = draw.normal("draw.noise", "batch channel height width", sizes, key);
+    const y = labels();
+    const label = c.classDropoutProb > 0 ? where(draw.bernoulli("draw.drop", "batch", {}, c.classDropoutProb, key), c.numClasses, y) : y;
+    const { loss, mse, vb } = losses(xStart, t, label, noise);
+    const parts = { mse: mean(mse, "batch"), ...(vb ? { vb: mean(vb, "batch") } : {}) };
+    return { loss, ...parts, ...update(c, step, loss) };
+  };
+
+  const sampling = schedule(c.respacing, timesteps);
+  const settings = { sampler: c.sampler, eta: c.eta, clipDenoised: c.clipDenoised };
+  const guidance = { scale: c.classDropoutProb > 0 ? c.guidance : 1, guidedChannels: c.guidedChannels, nullClass: c.numClasses };
+
+  const sampleStep = () => {
+    const x = images("x", "state");
+    const step = input("step", "", {}, "i32", "state");
+    const row = stepRow(sampling, settings, step);
+    const out = guided(run, x, row.timestep, labels(), guidance);
+    const noisy = c.sampler === "ddpm" || c.eta > 0;
+    const noise = noisy ? draw.normal("draw.noise", "batch channel height width", sizes, keyAt(step)) : undefined;
+    return { x: reverseStep(settings, row, x, out, noise), step: step.add(1) };
+  };
+
+  const sampleInit = () => {
+    const x = draw.normal("draw.z", "batch channel height width", sizes, keyAt(scalar(0, "i32")));
+    // Declared so that the first step overwrites what the last run left.
+    images("x", "state");
+    input("step", "", {}, "i32", "state");
+    return { x, step: scalar(0, "i32") };
+  };
+
+  return [
+    { name: "forward", build: forward },
+    { name: "loss_and_grad", build: lossAndGrad },
+    { name: "train_step", weights: "state", build: trainStep },
+    { name: "sample_step", build: sampleStep },
+    ...(c.draws === "inputs" ? [] : [{ name: "sample_init", internal: true, build: sampleInit }]),
+  ];
+}
+
+function schedules(values: Readonly<Record<string, ConfigValue>>): readonly Segments[] {
+  const c = values as unknown as DiffusionConfig;
+  if (c.draws === "inputs") return [];
+  const segments = [
+    { fn: "sample_init", repeat: 1 },
+    { fn: "sample_step", repeat: schedule(c.respacing, timesteps).length },
+  ];
+  return [{ name: "sample", segments }];
+}
+
+export const diffusion: Objective = { config, entries, schedules };

@@ -1,0 +1,280 @@
+/**
+ * A Program on a device: memory, pipelines and bind groups, made once by `createSession` and only used afterwards. No call after the
+ * first step makes a buffer, a bind group or a pipeline.
+ *
+ * Calls that use the device run one after the other, in the order in which they were made, whether or not they are awaited.
+ */
+import type { Layout } from "../program/pack.js";
+import type { Bundle, Program, ScalarType } from "../program/program.js";
+import { evaluate } from "../program/size.js";
+import type { Writer } from "./buffers.js";
+import type { VariantChoice } from "./device.js";
+import { DitRuntimeError, suggestion } from "./errors.js";
+import type { Guard } from "./guard.js";
+import {
+  bytesOf,
+  checkInputs,
+  elementsOf,
+  fromBytes,
+  type InputData,
+  type Inputs,
+  type Outputs,
+  type TypedArray,
+} from "./inputs.js";
+import { type Target, targetsOf } from "./names.js";
+import { prepare } from "./prepare.js";
+import type { Piece, Readback } from "./readback.js";
+import type { RecordedSegment, Runner } from "./runner.js";
+
+export interface SessionOptions {
+  /** Default: the batch that the program was compiled for. */
+  readonly batch?: number | undefined;
+  /** Which entries to load; memory is taken for these alone. Default: all. */
+  readonly entries?: readonly string[] | undefined;
+  /** Hears which variant of each kernel was taken, and how much memory. */
+  readonly log?: ((line: string) => void) | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Bytes of GPU memory that the plan may take; above it nothing is allocated. */
+  readonly memoryLimit?: number | undefined;
+  /** About how long a submit may keep the device; default: one submit a step. A browser is well served with 12. */
+  readonly submitBudgetMs?: number | undefined;
+  /** Called once when the session is disposed; for whoever made the device for it. */
+  readonly onDispose?: (() => void) | undefined;
+}
+
+export interface Progress {
+  readonly stage: "files" | "pipelines" | "weights";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface StepOptions {
+  /** After each round of a repeated segment, when it is done on the device. */
+  readonly onStep?: ((done: number, total: number) => void) | undefined;
+  /** Stops between two rounds (with a submit budget: between two submits); the call then rejects. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface MemoryPlan {
+  readonly total: number;
+  readonly byKind: Readonly<Record<string, number>>;
+  readonly uniforms: number;
+  readonly staging: number;
+}
+
+/** What `prepare` makes and the session uses. */
+export interface Prepared {
+  readonly program: Program;
+  readonly layout: Layout;
+  readonly guard: Guard;
+  readonly slabs: readonly GPUBuffer[];
+  readonly entries: ReadonlyMap<string, readonly RecordedSegment[]>;
+  readonly runner: Runner;
+  readonly readback: Readback;
+  readonly writer: Writer;
+  readonly variants: readonly VariantChoice[];
+  readonly memory: MemoryPlan;
+  readonly release: () => void;
+}
+
+/** Checks the bundle, plans memory, and makes everything that a run will use. Throws `DitRuntimeError`. */
+export async function createSession(bundle: Bundle, device: GPUDevice, options: SessionOptions = {}): Promise<Session> {
+  return new Session(await prepare(bundle, device, options), device);
+}
+
+export class Session {
+  readonly device: GPUDevice;
+  readonly program: Program;
+  readonly batch: number;
+  readonly layout: Layout;
+  readonly memory: MemoryPlan;
+  /** Which variant of each kernel runs, and why. */
+  readonly variants: readonly VariantChoice[];
+  readonly #parts: Prepared;
+  readonly #targets: ReadonlyMap<string, Target>;
+  /** Entries whose inputs have been written. */
+  readonly #fed = new Set<string>();
+  #queue: Promise<unknown> = Promise.resolve();
+  #disposed = false;
+
+  constructor(parts: Prepared, device: GPUDevice) {
+    this.device = device;
+    this.program = parts.program;
+    this.layout = parts.layout;
+    this.batch = parts.layout.batch;
+    this.memory = parts.memory;
+    this.variants = parts.variants;
+    this.#parts = parts;
+    this.#targets = targetsOf(parts.program, parts.layout);
+  }
+
+  /** Every name that `write` and `read` know. */
+  get names(): string[] {
+    return [...this.#targets.keys()];
+  }
+
+  /**
+   * Writes a whole persistent tensor: "<key>" or "p.<key>" (weights), "m.<key>", "v.<key>" (moments), "ema.<key>", a state or a
+   * constant by its name. `data` has the tensor's bytes, in row-major order.
+   */
+  write(name: string, data: InputData): Promise<void> {
+    return this.#inTurn(async () => {
+      const target = this.#target(name);
+      const array = Array.isArray(data) ? arrayFor(target.dtype, data as readonly (number | boolean)[]) : (data as TypedArray);
+      const expected = evaluate(this.program.storages[target.storage]!.bytes, this.batch);
+      if (target.dtype === "f32" && !(array instanceof Float32Array || array instanceof Uint16Array)) {
+        throw new DitRuntimeError("DIT6004", `"${name}" holds f32, found a ${array.constructor.name}`, "give a Float32Array");
+      }
+      if (array.byteLength !== expected) {
+        const each = array.BYTES_PER_ELEMENT;
+        throw new DitRuntimeError("DIT6004", `"${name}" has ${expected / each} elements, found ${array.length}`);
+      }
+      await this.#writeBytes(target.storage, 0, bytesOf(array));
+    });
+  }
+
+  /** Writes some bytes of a persistent tensor, at a multiple of 4: for weights that arrive in pieces. */
+  writeBytes(name: string, offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#inTurn(() => {
+      const { storage } = this.#target(name);
+      const size = evaluate(this.program.storages[storage]!.bytes, this.batch);
+      if (offset % 4 !== 0 || offset < 0 || offset + bytes.length > size) {
+        throw new DitRuntimeError(
+          "DIT6004",
+          `"${name}" has ${size} bytes; ${bytes.length} at byte ${offset} do not fit or are not aligned`,
+        );
+      }
+      return this.#writeBytes(storage, offset, bytes);
+    });
+  }
+
+  /** Reads tensors by the names of `write`; outputs are there as "<entry>.<output>" until the entry runs again. */
+  read(names: readonly string[]): Promise<Outputs> {
+    return this.#inTurn(async () => {
+      const targets = names.map((name) => this.#target(name));
+      const sizes = targets.map(({ storage }) => evaluate(this.program.storages[storage]!.bytes, this.batch));
+      const bytes = await this.#readPieces(targets.map(({ storage }, i) => this.#piece(storage, sizes[i]!)));
+      return Object.fromEntries(names.map((name, i) => [name, fromBytes(targets[i]!.dtype, bytes[i]!, sizes[i]! / 4)]));
+    });
+  }
+
+  /** The bytes of any storage as they are now; for tools that check a run. Activations share memory: see `submit`'s `until`. */
+  readStorage(storage: number): Promise<ArrayBuffer> {
+    return this.#inTurn(async () => {
+      const place = this.layout.places[storage];
+      if (!place) throw new DitRuntimeError("DIT6004", `storage ${storage} is not part of the loaded entries`);
+      const bytes = await this.#readPieces([this.#piece(storage, evaluate(this.program.storages[storage]!.bytes, this.batch))]);
+      return bytes[0]!;
+    });
+  }
+
+  /** Runs an entry and reads its outputs. One submit, unless there is a submit budget or an `onStep` or `signal` is given. */
+  run(entry: string, inputs: Inputs = {}, options: StepOptions = {}): Promise<Outputs> {
+    return this.#inTurn(async () => {
+      const { readback, runner, guard } = this.#parts;
+      const { outputs } = this.#entry(entry);
+      const segments = await this.#feed(entry, inputs);
+      const counts = outputs.map((port) => elementsOf(port, this.batch));
+      const pieces = outputs.map((port, i) => this.#piece(port.storage, counts[i]! * 4));
+      const rounds = readback.rounds(pieces);
+      const tail = (encoder: GPUCommandEncoder) => readback.encode(encoder, pieces, rounds[0]!);
+      await runner.run(entry, segments, { ...options, tail });
+      const bytes = await readback.read(pieces, rounds, "encoded");
+      guard.check();
+      return Object.fromEntries(outputs.map((port, i) => [port.name, fromBytes(port.dtype, bytes[i]!, counts[i]!)]));
+    });
+  }
+
+  /**
+   * Runs an entry without reading anything back; resolves when it is submitted. Without inputs the last ones are used again.
+   * `until` stops before the dispatch of that position in the entry's flat list, so that what it would read can be looked at.
+   */
+  submit(entry: string, inputs?: Inputs, options: { readonly until?: number } = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      const segments = await this.#feed(entry, inputs);
+      await this.#parts.runner.run(entry, options.until === undefined ? segments : upTo(segments, options.until));
+    });
+  }
+
+  /** Runs an entry with repeated segments round by round, without a readback; resolves when it is done on the device. */
+  repeat(entry: string, inputs?: Inputs, options: StepOptions = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      const segments = await this.#feed(entry, inputs);
+      await this.#parts.runner.run(entry, segments, { onStep: () => {}, ...options });
+      await this.#parts.runner.idle();
+    });
+  }
+
+  /** Resolves when the device has done all that it was given. */
+  idle(): Promise<void> {
+    return this.#inTurn(() => this.#parts.runner.idle());
+  }
+
+  /** Gives all GPU memory back; calls that wait for their turn reject. The device stays the caller's. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#parts.release();
+  }
+
+  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(async () => {
+      if (this.#disposed) throw new DitRuntimeError("DIT6008", "this session is disposed");
+      this.#parts.guard.check();
+      return this.#parts.guard.settle(task());
+    });
+    this.#queue = turn.catch(() => {});
+    return turn;
+  }
+
+  #target(name: string): Target {
+    const target = this.#targets.get(name);
+    if (target) return target;
+    throw new DitRuntimeError("DIT6004", `the loaded entries have no tensor "${name}"`, suggestion(name, this.names));
+  }
+
+  #entry(name: string) {
+    const entry = this.program.entries.find((candidate) => candidate.name === name);
+    if (entry && this.layout.entries.includes(name)) return entry;
+    const message = entry ? `entry "${name}" is not loaded` : `there is no entry "${name}"`;
+    throw new DitRuntimeError("DIT6004", message, suggestion(name, this.layout.entries));
+  }
+
+  async #feed(name: string, inputs: Inputs | undefined): Promise<readonly RecordedSegment[]> {
+    const entry = this.#entry(name);
+    if (inputs !== undefined || !this.#fed.has(name)) {
+      for (const { storage, bytes } of checkInputs(entry, inputs ?? {}, this.batch)) await this.#writeBytes(storage, 0, bytes);
+      this.#fed.add(name);
+    }
+    return this.#parts.entries.get(name)!;
+  }
+
+  #writeBytes(storage: number, offset: number, bytes: Uint8Array): Promise<void> {
+    const place = this.layout.places[storage]!;
+    return this.#parts.writer.write(this.#parts.slabs[place.slab]!, place.offset + offset, bytes);
+  }
+
+  #piece(storage: number, bytes: number): Piece {
+    const place = this.layout.places[storage]!;
+    return { buffer: this.#parts.slabs[place.slab]!, offset: place.offset, bytes: Math.ceil(bytes / 4) * 4 };
+  }
+
+  #readPieces(pieces: readonly Piece[]): Promise<ArrayBuffer[]> {
+    return this.#parts.readback.read(pieces, this.#parts.readback.rounds(pieces), "not yet");
+  }
+}
+
+function arrayFor(dtype: ScalarType, values: readonly (number | boolean)[]): TypedArray {
+  const numbers = values.map(Number);
+  return dtype === "f32" ? Float32Array.from(numbers) : dtype === "i32" ? Int32Array.from(numbers) : Uint32Array.from(numbers);
+}
+
+/** The first round of each segment, up to a position of the flat list. */
+function upTo(segments: readonly RecordedSegment[], until: number): RecordedSegment[] {
+  let position = 0;
+  return segments.map((segment) => {
+    const steps = segment.steps.slice(0, Math.max(0, until - position));
+    position += segment.steps.length;
+    return { repeat: 1, steps, costs: segment.costs.slice(0, steps.length) };
+  });
+}

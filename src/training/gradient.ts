@@ -1,0 +1,70 @@
+/** Gradients and state of a training step, in the language: what the optimizer's graph functions are applied to. */
+import { input } from "../dsl/declare.js";
+import { wrap } from "../dsl/methods.js";
+import type { AnyTensor, Sizes, Tensor } from "../dsl/tensor.js";
+import { declaredParams, emitGradient } from "../dsl/trace.js";
+import { sizeOf } from "../ir/types.js";
+import { type OptimizerSettings, adamw, stepNumbers } from "./optimizer.js";
+
+export interface Weight {
+  readonly name: string;
+  readonly tensor: AnyTensor;
+}
+
+/** The trained weights that the running trace has declared, in state-dict order. */
+export const trainable = (): Weight[] =>
+  declaredParams()
+    .filter((p) => p.trainable)
+    .map((p) => ({ name: p.name, tensor: wrap<string, "f32">(p.value) }));
+
+/** d loss / d weight for each weight. */
+export function gradients(loss: Tensor<"">, weights: readonly Weight[]): AnyTensor[] {
+  const values = emitGradient(
+    loss.value,
+    weights.map((w) => w.tensor.value),
+  );
+  return values.map((v) => wrap<string, "f32">(v));
+}
+
+/** `grad.<name>` for each trained weight: the results of `loss_and_grad`. */
+export function gradientResults(loss: Tensor<"">): Record<string, AnyTensor> {
+  const weights = trainable();
+  const grads = gradients(loss, weights);
+  return Object.fromEntries(weights.map((w, i) => [`grad.${w.name}`, grads[i]!]));
+}
+
+/** State of the same shape as a weight: a moment, or the average. */
+function beside(prefix: string, w: Weight): AnyTensor {
+  const { axes, type } = w.tensor;
+  const sizes = Object.fromEntries(type.axes.map((name) => [name, sizeOf(type, name)!])) as Sizes<string>;
+  return input(`${prefix}.${w.name}`, axes, sizes, "f32", "state");
+}
+
+/**
+ * One AdamW step with EMA on every trained weight: results p.*, m.*, v.*, ema.* and step, each the next value of the state of its name,
+ * and the gradient norm. `step` counts completed updates.
+ */
+export function update(settings: OptimizerSettings, step: Tensor<"", "i32">, loss: Tensor<"">): Record<string, AnyTensor> {
+  const weights = trainable();
+  const grads = gradients(loss, weights);
+  const { packed, gradientNorm } = stepNumbers(settings, step, loss, grads);
+  const results: Record<string, AnyTensor> = {};
+  weights.forEach((w, i) => {
+    const next = adamw(settings, packed, grads[i]!, { p: w.tensor, m: beside("m", w), v: beside("v", w), ema: beside("ema", w) });
+    for (const [set, value] of Object.entries(next)) results[`${set}.${w.name}`] = value as AnyTensor;
+  });
+  return { ...results, step: step.add(1), gradient_norm: gradientNorm };
+}
+
+/** Config keys of the optimizer with the paper's values. */
+export const optimizerConfig = {
+  learningRate: 1e-4,
+  warmupSteps: 0,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  clipNorm: 0,
+  emaDecay: 0.9999,
+  emaWarmup: true,
+};

@@ -1,0 +1,83 @@
+/**
+ * AdamW and the moving average of the weights, as graph functions: they compile into the same kernels as the model. One update of one
+ * parameter is one elementwise region that reads p, m, v, ema and the gradient and writes the first four where they lie.
+ * A step whose loss or gradient is not finite changes nothing. Source: Loshchilov and Hutter 2019; dit-spec section 4.
+ */
+import { concat, scalar, sum, where } from "../dsl/functions.js";
+import type { AnyTensor, Tensor } from "../dsl/tensor.js";
+
+export interface OptimizerSettings {
+  readonly learningRate: number;
+  /** Steps over which the learning rate grows linearly from 0; 0: none. */
+  readonly warmupSteps: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Largest global gradient norm; 0: no clipping. */
+  readonly clipNorm: number;
+  readonly emaDecay: number;
+  /** Decay is min(emaDecay, (1 + step) / (10 + step)), so that a short run's average is not its first weights. */
+  readonly emaWarmup: boolean;
+}
+
+type Any = Tensor<string>;
+type Scalar = Tensor<"">;
+
+/** Numbers of this step that every parameter's update reads, packed into one small tensor: [lr / (1 - β1ᵗ), 1 / √(1 - β2ᵗ), lr·wd, 1 - decay, gradient scale, finite]. */
+export interface StepNumbers {
+  readonly packed: Tensor<"number">;
+  readonly gradientNorm: Scalar;
+}
+
+/** `step` counts completed updates; `loss` and all gradients decide whether this one is taken. */
+export function stepNumbers(s: OptimizerSettings, step: Tensor<"", "i32">, loss: Scalar, gradients: readonly AnyTensor[]): StepNumbers {
+  const done = step.cast("f32");
+  const t = done.add(1);
+  const rate = s.warmupSteps > 0 ? t.mul(1 / s.warmupSteps).minimum(1).mul(s.learningRate) : scalar(s.learningRate);
+  // 1 - βᵗ as -(e^(t ln β) - 1): near t = 0 the plain form would lose most of its digits.
+  const correction = (beta: number): Scalar => t.mul(Math.log(beta)).expm1().neg();
+  const squares = gradients.map((g) => total((g as Any).square()));
+  const gradientNorm = addAll(squares).sqrt();
+  const finite = where(loss.add(gradientNorm).isFinite(), scalar(1), scalar(0)) as Scalar;
+  const clip = s.clipNorm > 0 ? scalar(s.clipNorm).div(gradientNorm.add(1e-6)).minimum(1) : scalar(1);
+  const decay = s.emaWarmup ? t.div(done.add(10)).minimum(s.emaDecay) : scalar(s.emaDecay);
+  const numbers = [rate.div(correction(s.beta1)), correction(s.beta2).rsqrt(), rate.mul(s.weightDecay), decay.neg().add(1), clip, finite];
+  const packed = concat(
+    numbers.map((x) => x.expand("number", { number: 1 })),
+    "number",
+  );
+  return { packed, gradientNorm };
+}
+
+const total = (x: Any): Scalar => (x.axes === "" ? x : sum(x, x.axes)) as unknown as Scalar;
+
+/** Sums in pairs, so that the error grows with the logarithm of the number of parameters. */
+function addAll(parts: readonly Scalar[]): Scalar {
+  if (parts.length === 0) return scalar(0);
+  if (parts.length === 1) return parts[0]!;
+  const half = Math.ceil(parts.length / 2);
+  return addAll(parts.slice(0, half)).add(addAll(parts.slice(half)));
+}
+
+export interface Moments {
+  readonly p: AnyTensor;
+  readonly m: AnyTensor;
+  readonly v: AnyTensor;
+  readonly ema: AnyTensor;
+}
+
+/** The next p, m, v and ema of one parameter. */
+export function adamw(s: OptimizerSettings, numbers: Tensor<"number">, gradient: AnyTensor, state: Moments): Moments {
+  const [p, m, v, ema] = [state.p, state.m, state.v, state.ema] as Any[] as [Any, Any, Any, Any];
+  const at = (i: number): Any => numbers.select("number", i) as unknown as Any;
+  const g = (gradient as Any).mul(at(4));
+  const m1 = m.mul(s.beta1).add(g.mul(1 - s.beta1));
+  const v1 = v.mul(s.beta2).add(g.square().mul(1 - s.beta2));
+  const p1 = p.sub(p.mul(at(2))).sub(m1.mul(at(0)).div(v1.sqrt().mul(at(1)).add(s.epsilon)));
+  // decay · ema + (1 - decay) · p, as a step towards p: exact where the two are equal.
+  const ema1 = ema.add(p1.sub(ema).mul(at(3)));
+  const finite = at(5).gt(0.5) as unknown as Tensor<string, "bool">;
+  const keep = (next: Any, old: Any): Any => where(finite, next, old) as Any;
+  return { p: keep(p1, p), m: keep(m1, m), v: keep(v1, v), ema: keep(ema1, ema) };
+}

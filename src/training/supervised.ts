@@ -1,0 +1,43 @@
+/** Classification: cross-entropy of `out` [batch, class] against labels y [batch]. Entries forward, loss_and_grad and train_step. */
+import { input } from "../dsl/declare.js";
+import { iota, max, mean, named, stopGradient, sum, where } from "../dsl/functions.js";
+import type { ConfigValue, EntrySpec, Objective, TracedModel } from "../dsl/model.js";
+import type { Tensor } from "../dsl/tensor.js";
+import { gradientResults, optimizerConfig, update } from "./gradient.js";
+import type { OptimizerSettings } from "./optimizer.js";
+
+/** Mean over the batch of -log softmax(out)[y]. */
+function crossEntropy(out: Tensor<"batch class">, y: Tensor<"batch", "i32">): Tensor<""> {
+  const centred = out.sub(stopGradient(max(out, "class")));
+  const logSum = sum(centred.exp(), "class").log();
+  const label = iota("class", out.size("class")).eq(y.expand("batch class", { class: out.size("class") }));
+  return mean(logSum.sub(sum(where(label, centred, 0), "class")), "batch");
+}
+
+function entries(model: TracedModel, config: Readonly<Record<string, ConfigValue>>): readonly EntrySpec[] {
+  const lossOf = () => {
+    const inputs = model.declare();
+    const out = named(model.forward(inputs).out!, "batch class");
+    return crossEntropy(out, input("y", "batch", {}, "i32"));
+  };
+  return [
+    { name: "forward", build: () => model.forward(model.declare()) },
+    {
+      name: "loss_and_grad",
+      build: () => {
+        const loss = lossOf();
+        return { loss, ...gradientResults(loss) };
+      },
+    },
+    {
+      name: "train_step",
+      weights: "state",
+      build: () => {
+        const loss = lossOf();
+        return { loss, ...update(config as unknown as OptimizerSettings, input("step", "", {}, "i32", "state"), loss) };
+      },
+    },
+  ];
+}
+
+export const supervised: Objective = { config: { ...optimizerConfig, learningRate: 1e-3 }, entries };

@@ -1,0 +1,63 @@
+/**
+ * Every op of the table on the GPU, from its row alone: each sample becomes a one-op module, is fused, lowered, run, and compared with the
+ * f64 reference. The bound is what f32 rounding of that reference may do: a normalised error, not a tolerance per op.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Builder } from "../../src/ir/builder.js";
+import { evaluate } from "../../src/ir/eval.js";
+import type { Module } from "../../src/ir/graph.js";
+import { opTable } from "../../src/ir/ops/index.js";
+import type { Sample } from "../../src/ir/ops/op.js";
+import type { TensorType } from "../../src/ir/types.js";
+import { fuse } from "../../src/passes/fuse.js";
+import { evaluate as sizeAt, product } from "../../src/program/size.js";
+import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
+import { runModule } from "./run-module.js";
+
+let dawn: DawnDevice;
+beforeAll(async () => {
+  dawn = await requestDevice();
+});
+afterAll(() => dawn.dispose());
+
+/** Deterministic inputs in the sample's domain. */
+export function inputsOf(sample: Sample, seed: number): Map<string, { shape: number[]; data: Float64Array }> {
+  let state = seed;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  const domain = (i: number): readonly [number, number] => {
+    const d = sample.domain ?? [-2, 2];
+    return (typeof d[0] === "number" ? d : d[i]!) as readonly [number, number];
+  };
+  return new Map(
+    sample.inputs.map((type: TensorType, i) => {
+      const [low, high] = domain(i);
+      const shape = type.shape.map((s) => sizeAt(s, 1));
+      const data = Float64Array.from({ length: sizeAt(product(type.shape), 1) }, () => {
+        const x = low + (high - low) * next();
+        return type.dtype === "f32" ? Math.fround(x) : Math.floor(x);
+      });
+      return [`x${i}`, { shape, data }];
+    }),
+  );
+}
+
+for (const [name, row] of opTable) {
+  test(name, async () => {
+    for (const [i, sample] of row.samples.entries()) {
+      const b = new Builder();
+      const inputs = sample.inputs.map((type, k) => b.param(`x${k}`, "input", type));
+      const outputs = b.emit(name, inputs, (sample as { attrs?: object }).attrs ?? ({} as never));
+      const module: Module = { stage: "graph", fns: [b.finish("main", [{ name: "y", value: outputs[0]! }])] };
+      const values = inputsOf(sample as Sample, 7 + i);
+      const expected = evaluate(module, "main", values, { batch: 1, precision: "f64" }).get("y")!;
+      const got = await runModule(fuse.run(module, {}), values, dawn);
+      const scale = Math.max(1, ...expected.data.map(Math.abs));
+      const worst = Math.max(...expected.data.map((e, k) => Math.abs(e - got.y![k]!)));
+      // exp, log and division are allowed a few units in the last place by WGSL; sums of n terms n/64 + 64 roundings.
+      expect(worst / scale, `${name}, sample ${i}`).toBeLessThan(4e-6);
+    }
+  });
+}

@@ -1,0 +1,55 @@
+/** Runs function `main` of a kernel-stage module on a device. */
+import { lower } from "../../src/codegen/lower.js";
+import type { Module } from "../../src/ir/graph.js";
+import { type Bundle, FORMAT, VERSION, webLimits } from "../../src/program/program.js";
+import type { DawnDevice } from "../../src/runtime/node/dawn.js";
+import { createSession } from "../../src/runtime/session.js";
+
+export interface RunModuleOptions {
+  readonly batch?: number;
+  readonly safe?: boolean;
+}
+
+/** A bundle around a bare module, for tests that need no model. */
+export function bundleOf(module: Module, { batch = 1, safe = false }: RunModuleOptions = {}): Bundle {
+  const lowered = lower(module, [{ name: "main", segments: [{ fn: "main", repeat: 1 }] }], { batch, safe, variants: true });
+  return {
+    wgsl: lowered.wgsl,
+    constants: new Uint8Array(),
+    program: {
+      format: FORMAT,
+      version: VERSION,
+      hash: "",
+      model: { name: "test", preset: "", config: {} },
+      profile: { name: "web", features: [], limits: webLimits, variants: true },
+      batch,
+      storages: lowered.storages,
+      parameters: [],
+      constants: [],
+      kernels: lowered.kernels,
+      entries: lowered.entries,
+      report: {},
+    },
+  };
+}
+
+export async function runModule(
+  module: Module,
+  values: ReadonlyMap<string, { readonly data: Float64Array }>,
+  dawn: DawnDevice,
+  options: RunModuleOptions = {},
+): Promise<Record<string, ArrayLike<number>>> {
+  const bundle = bundleOf(module, options);
+  const session = await createSession(bundle, dawn.device, { batch: options.batch ?? 1 });
+  try {
+    const inputs = Object.fromEntries(
+      bundle.program.entries[0]!.inputs.map((p) => {
+        const { data } = values.get(p.name)!;
+        return [p.name, p.dtype === "f32" ? Float32Array.from(data) : p.dtype === "i32" ? Int32Array.from(data) : Uint32Array.from(data)];
+      }),
+    );
+    return (await session.run("main", inputs)) as Record<string, ArrayLike<number>>;
+  } finally {
+    session.dispose();
+  }
+}
