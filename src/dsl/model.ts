@@ -107,7 +107,7 @@ export interface ModelDefinition {
 const definitions = new WeakSet<object>();
 export const isModelDefinition = (x: unknown): x is ModelDefinition => typeof x === "object" && x !== null && definitions.has(x);
 
-export function defineModel<const C extends ConfigKeys, I extends Specs>(spec: ModelSpec<C, I>): ModelDefinition {
+export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSpec<C, I>): ModelDefinition {
   const presets = (spec.presets ?? {}) as ModelDefinition["presets"];
   if (spec.defaultPreset !== undefined && !presets[spec.defaultPreset]) {
     refuse(

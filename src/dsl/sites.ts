@@ -12,19 +12,20 @@ export interface Site extends Span {
 
 const stack: Site[] = [];
 /** Where an exception that is not ours started, by the first marked call it passed through. */
-const origins = new WeakMap<object, Site>();
+let origin: { readonly error: unknown; readonly site: Site } | undefined;
 
 export const currentSite = (): Site | undefined => stack.at(-1);
 export const originOf = (error: unknown): Site | undefined =>
-  typeof error === "object" && error ? origins.get(error) : undefined;
+  origin && Object.is(origin.error, error) ? origin.site : undefined;
 
 /** Runs `call` as the innermost site. */
 export function atSite<T>(site: Site, call: () => T): T {
   const depth = stack.push(site);
+  if (depth === 1) origin = undefined;
   try {
     return call();
   } catch (error) {
-    if (typeof error === "object" && error && !origins.has(error)) origins.set(error, site);
+    if (!origin || !Object.is(origin.error, error)) origin = { error, site };
     throw error;
   } finally {
     stack.length = depth - 1;

@@ -9,8 +9,8 @@ import type { Diagnostic, Span } from "../diagnostics/diagnostic.js";
 
 /** What `import … from "dit-compile"` means to the type checker: the running instance, from source or as built. */
 function libraryTypes(): string {
-  const source = fileURLToPath(new URL("../index.ts", import.meta.url));
-  return existsSync(source) ? source : fileURLToPath(new URL("../index.d.ts", import.meta.url));
+  const source = fileURLToPath(new URL("../language.ts", import.meta.url));
+  return existsSync(source) ? source : fileURLToPath(new URL("../language.d.ts", import.meta.url));
 }
 
 /** A project with the compiler options of every model file; they are fixed, so that a file means the same on every machine. */

@@ -89,7 +89,8 @@ const anyOf = (labels: readonly string[]): string => [...new Set(labels)].join("
 const labelsOf = (paths: readonly (readonly TokenType[])[]): string => anyOf(paths.map((path) => path[0]?.LABEL ?? "more"));
 
 const messages: IParserErrorMessageProvider = {
-  buildMismatchTokenMessage: ({ expected, actual }) => `expected ${expected.LABEL ?? expected.name}, found ${found(actual)}`,
+  buildMismatchTokenMessage: ({ expected, actual }) =>
+    `expected ${expected.name === "EOF" ? '"fn" or the end' : (expected.LABEL ?? expected.name)}, found ${found(actual)}`,
   buildNotAllInputParsedMessage: ({ firstRedundant }) => `expected "fn" or the end, found ${found(firstRedundant)}`,
   buildNoViableAltMessage: ({ expectedPathsPerAlt, actual }) =>
     `expected ${labelsOf(expectedPathsPerAlt.flat())}, found ${found(actual[0])}`,

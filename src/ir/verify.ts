@@ -44,7 +44,10 @@ function problemOfFn(module: Module, fn: Fn, stage: Stage): string | undefined {
       (node.inputs.every((v) => defined.has(v))
         ? undefined
         : `operand ${node.inputs.findIndex((v) => !defined.has(v)) + 1} is not defined before it`) ??
-      (node.outputs.some((v) => defined.has(v)) ? "defines a value a second time" : undefined) ??
+      (node.outputs.length === 0 ? "has no outputs" : undefined) ??
+      (node.outputs.some((v, i) => defined.has(v) || node.outputs.indexOf(v) < i)
+        ? "defines a value a second time"
+        : undefined) ??
       (stage === "kernel" && !isBody(fn) ? problemOfKernel(module, node) : problemOfOp(node, stage));
     if (problem) return `${printNode(node, names)}: ${problem}`;
     for (const v of node.outputs) defined.add(v);

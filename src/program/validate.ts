@@ -14,14 +14,14 @@ const MOST_PROBLEMS = 20;
 /** Batches at which sizes are tried: where a polynomial turns negative or fractional, it mostly does so here. */
 const SAMPLE_BATCHES = [1, 2, 3, 64];
 
-/** What `wgsl` is asked for: whether a file's text is at hand. */
+/** WGSL by file name. */
 export type Texts = Readonly<Record<string, string>>;
 
 /**
- * Checks a program from anywhere against the WGSL texts (and the length of constants.bin) that came with it. The result lists what
- * is wrong; when it is empty, `value` is a Program.
+ * Checks a program from anywhere, and whether the WGSL texts and the length of constants.bin that came with it are what it needs (left
+ * out: not looked at yet). The result lists what is wrong; when it is empty, `value` is a Program.
  */
-export function validate(value: unknown, wgsl: Texts, constantsBytes?: number): string[] {
+export function validate(value: unknown, wgsl?: Texts, constantsBytes?: number): string[] {
   const problems: string[] = [];
   const say: Say = (problem) => {
     if (problems.length < MOST_PROBLEMS) problems.push(problem);
@@ -95,7 +95,7 @@ function checkStorages(program: Program, say: Say): void {
   }
 }
 
-function checkKernel(kernel: Kernel, at: string, program: Program, wgsl: Texts, say: Say): void {
+function checkKernel(kernel: Kernel, at: string, program: Program, wgsl: Texts | undefined, say: Say): void {
   if (kernel.words % 4 !== 0) say(`${at} has ${kernel.words} uniform words, expected a multiple of 4`);
   const most = (program.profile.limits.maxUniformBufferBindingSize ?? 65536) / 4;
   if (kernel.words < HEADER_WORDS || kernel.words > most) {
@@ -110,7 +110,7 @@ function checkKernel(kernel: Kernel, at: string, program: Program, wgsl: Texts, 
     say(`${at} has ${kernel.effects.length} effects for ${kernel.access.length} bindings`);
   }
   for (const variant of kernel.variants) {
-    if (!Object.hasOwn(wgsl, variant.file))
+    if (wgsl && !Object.hasOwn(wgsl, variant.file))
       say(`${at} variant "${variant.name}" needs the file ${variant.file}, which is missing`);
     const rank = kernel.variants[0]!.tile.length;
     if (variant.tile.length !== rank)
@@ -171,9 +171,9 @@ function checkPort(port: Port, entry: string, program: Program, say: Say): void 
     say(`${at} lies in storage ${port.storage}, there are ${program.storages.length}`);
     return;
   }
-  // A kernel may leave its result in persistent memory; all else lies where its kind says.
-  const kinds: readonly string[] =
-    port.kind === "output" ? ["output", "state", "parameter", "moment1", "moment2", "ema"] : [port.kind];
+  // Weights, moments and their average are state to an entry that updates them, and a result may lie where it is kept.
+  const carried: readonly string[] = ["state", "parameter", "moment1", "moment2", "ema"];
+  const kinds = port.kind === "output" ? ["output", ...carried] : port.kind === "state" ? carried : [port.kind];
   if (!kinds.includes(storage.kind)) say(`${at} lies in a storage of kind ${storage.kind}`);
   const needed: Size = product([...port.shape, 4]);
   for (const batch of SAMPLE_BATCHES) {

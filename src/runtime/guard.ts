@@ -44,7 +44,8 @@ export function guard(device: GPUDevice): Guard {
     try {
       return await promise;
     } catch (error) {
-      if (error instanceof DitRuntimeError) throw error;
+      // A caller's own mistake (in a callback, say) is not the device's and stays what it is.
+      if (error instanceof DitRuntimeError || !fromDevice(error)) throw error;
       if (!lost) await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, NEWS_MS))]);
       check();
       throw new DitRuntimeError("DIT6005", errorText(error), undefined, { cause: error });
@@ -74,6 +75,14 @@ export function guard(device: GPUDevice): Guard {
   };
   return { check, settle, scoped, release };
 }
+
+/** WebGPU's promises reject with DOMExceptions. */
+const fromDevice = (error: unknown): boolean => {
+  const kind = (error as Error | undefined)?.constructor?.name;
+  return (
+    kind === "DOMException" || /^(Operation|Abort|InvalidState|GPUPipeline)Error$/.test((error as Error | undefined)?.name ?? "")
+  );
+};
 
 /** A GPUError (or what a binding throws) as one of ours. */
 export function typed(error: unknown, what: string | undefined): DitRuntimeError {

@@ -113,6 +113,11 @@ export class Session {
     return [...this.#targets.keys()];
   }
 
+  /** Size of a tensor that `write` and `read` know. */
+  bytesOf(name: string): number {
+    return evaluate(this.program.storages[this.#target(name).storage]!.bytes, this.batch);
+  }
+
   /**
    * Writes a whole persistent tensor: "<key>" or "p.<key>" (weights), "m.<key>", "v.<key>" (moments), "ema.<key>", a state or a
    * constant by its name. `data` has the tensor's bytes, in row-major order.

@@ -98,13 +98,11 @@ describe("shapes", () => {
     });
     expect(sizes).toEqual({ batch: [0, 1], token: 4, three: 3, head: 2, width: 6, counted: 6 });
   });
-  test("select is a view: a slice, merged into its neighbour", () => {
+  test("select is a view: a slice of one, its axis dropped", () => {
     expect(traced(() => qkv().split("qkv", "three hidden", { three: 3 }).unbind("three", 3)[1])).toContain(
-      '%4 = merge(%3) {axes=[three, hidden], into="hidden"} : f32[batch: B, token: 4, hidden: 12]',
+      '%4 = drop(%3) {axis="three"} : f32[batch: B, token: 4, hidden: 12]',
     );
-    expect(traced(() => x().select("hidden", 5)).at(-1)).toContain(
-      'merge(%0) {axes=[token, hidden], into="token"} : f32[batch: B, token: 4]',
-    );
+    expect(traced(() => x().select("hidden", 5)).at(-1)).toContain('drop(%0) {axis="hidden"} : f32[batch: B, token: 4]');
   });
   test("what changes nothing is no node", () => {
     const same = () => x().transpose("batch token hidden").rename({ token: "token" }).pad("token", 0, 0).cast("f32");

@@ -145,7 +145,7 @@ describe("what is said when a file is wrong", () => {
  2 | console.log(nothing);
    |             ^^^^^^^
 
-m.ts:9:27: error DIT1002: Property 'hiden' does not exist on type 'Config<{ readonly hidden: 6; }>'. (TS2339)
+m.ts:9:27: error DIT1002: Property 'hiden' does not exist on type 'Config<{ hidden: number; }>'. Did you mean 'hidden'? (TS2551)
  9 |     return { out: x.add(c.hiden) };
    |                           ^^^^^`);
   });

@@ -173,6 +173,11 @@ const special: Readonly<Record<string, Propose>> = {
     const to = typeof size === "number" ? from + 1 + g.below(size - from) : 1;
     g.emit("slice", [x], { axis: x.type.axes[i]!, from: g.chance(0.2) ? 0 : from, to });
   },
+  drop: (g) => {
+    const found = g.pool.flatMap((x) => x.type.axes.flatMap((axis, i) => (x.type.shape[i] === 1 ? [{ x, axis }] : [])));
+    const { x, axis } = g.pick(found);
+    g.emit("drop", [x], { axis });
+  },
   pad: (g) => {
     const x = ranked(g, 1, 4);
     g.emit("pad", [x], { axis: x.type.axes[anyAxis(g, x)]!, before: g.below(3), after: g.below(3) });

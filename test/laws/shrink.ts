@@ -1,6 +1,6 @@
-/** Makes a failing random case small: drops results, and turns values into inputs that hold what was computed for them. */
+/** Makes a failing random case small: drops results and the nodes that make them, and turns values into inputs that hold what was computed for them. */
 import { type DenseInput, evaluate } from "../../src/ir/eval.js";
-import type { Fn, Node, Value } from "../../src/ir/graph.js";
+import { type Fn, type Node, producers, type Value } from "../../src/ir/graph.js";
 import { dce } from "../../src/passes/dce.js";
 import type { RandomCase } from "./random-module.js";
 
@@ -21,6 +21,10 @@ function* all(c: RandomCase): Generator<RandomCase> {
     for (const r of fn.results) yield withFn(c, { ...fn, results: [r] });
     for (const r of fn.results) yield withFn(c, { ...fn, results: fn.results.filter((other) => other !== r) });
   }
+  const makers = producers(fn);
+  for (const r of fn.results) {
+    for (const value of makers.get(r.value)?.inputs ?? []) yield withFn(c, { ...fn, results: [{ name: r.name, value }] });
+  }
   const live = dce.run(c.module, {});
   if (live !== c.module) yield withFn(c, live.fns[0]!);
   const read = new Set<Value>([...fn.nodes.flatMap((n) => n.inputs), ...fn.results.map((r) => r.value)]);
@@ -34,7 +38,7 @@ function* all(c: RandomCase): Generator<RandomCase> {
   };
   evaluate(c.module, fn.name, c.inputs, { batch: c.batch, precision: "f64", trace });
   for (const node of fn.nodes.toReversed()) {
-    const given = node.outputs.map((value, i) => ({ name: `given.${fn.params.length}.${i}`, kind: "input" as const, value }));
+    const given = node.outputs.map((value) => ({ name: `given.${c.inputs.size}`, kind: "input" as const, value }));
     const inputs = new Map([...c.inputs, ...given.map((p) => [p.name, held.get(p.value)!] as const)]);
     yield withFn(c, { ...fn, params: [...fn.params, ...given], nodes: fn.nodes.filter((n) => n !== node) }, inputs);
   }

@@ -9,10 +9,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   }
   locate(i);
   var total = IDENTITY;
-  for (var from = 0u; from < TERMS; from += 64u) {
+  for (var start = 0u; start < TERMS; start += 64u) {
     var block = IDENTITY;
-    let end = min(from + 64u, TERMS);
-    for (var k = from; k < end; k++) {
+    let end = min(start + 64u, TERMS);
+    for (var k = start; k < end; k++) {
       block = combine(block, term(k));
     }
     total = combine(total, block);

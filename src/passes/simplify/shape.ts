@@ -23,7 +23,7 @@ const constantOf = (r: Rewriter, node: Node, value: number): Value => fill(r, { 
 export const shapeRules: readonly Rule[] = [
   {
     name: "a view of a constant is a constant",
-    ops: ["expand", "rename", "transpose", "split", "merge", "slice", "gather", "max"],
+    ops: ["expand", "rename", "transpose", "split", "merge", "drop", "slice", "gather", "max"],
     apply: (r, node) => {
       const value = r.constant(node.inputs[0]);
       return value === undefined ? undefined : constantOf(r, node, value);
@@ -93,6 +93,15 @@ export const shapeRules: readonly Rule[] = [
     apply: (r, node) => {
       const first = r.made(node.inputs[0], "expand", "transpose");
       return first && expandTo(r, first.inputs[0]!, node.outputs[0]!.type);
+    },
+  },
+  {
+    name: "drop of an axis that an expand adds → expand",
+    ops: ["drop"],
+    apply: (r, node) => {
+      const first = r.made(node.inputs[0], "expand");
+      const added = first && !first.inputs[0]!.type.axes.includes(text(node, "axis"));
+      return added ? expandTo(r, first.inputs[0]!, node.outputs[0]!.type) : undefined;
     },
   },
   {
