@@ -65,14 +65,16 @@ export interface TextParts {
   /** The family's file, "./kernels/map.wgsl". */
   readonly file: string;
   readonly libraries?: readonly string[];
+  /** Bindings read four numbers at a time. */
+  readonly vec4?: readonly number[];
 }
 
 /** One readable WGSL module. */
 export function kernelText(parts: TextParts): string {
   const bindings = parts.bindings.map(
-    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${storedType(b.dtype)}>;`,
+    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${parts.vec4?.includes(i) ? "vec4f" : storedType(b.dtype)}>;`,
   );
-  const hooksAndFile = `${parts.hooks}\n${wgslFile(parts.file)}`;
+  const hooksAndFile = `${parts.hooks}\n${unroll(wgslFile(parts.file), parts.consts)}`;
   const body = hooksAndFile
     .split("\n")
     .map((line) => (line.startsWith("//") ? line : line.replaceAll(/\b[A-Z][A-Z0-9_]*\b/g, (name) => parts.sizes[name] ?? name)))
@@ -94,6 +96,32 @@ export function kernelText(parts: TextParts): string {
     ...math,
     body,
   ].join("\n");
+}
+
+/**
+ * Unrolls the loops of a .wgsl file that are marked so, `for (var r = 0u; r < TM; r++) { // unroll`: drivers keep an array in registers
+ * only when every index is a constant. Bounds are consts of the prologue or numbers; the body ends at the brace under the `for`.
+ */
+export function unroll(text: string, consts: Readonly<Record<string, string>>): string {
+  const lines = text.split("\n");
+  const out: string[] = [];
+  for (let i = 0; i < lines.length; i++) {
+    const m = /^( *)for \(var (\w+) = 0u; \2 < (\w+); \2(\+\+| \+= (\d+)u)\) \{ \/\/ unroll$/.exec(lines[i]!);
+    if (!m) {
+      out.push(lines[i]!);
+      continue;
+    }
+    const [, indent, name, bound, , step] = m as unknown as [string, string, string, string, string, string | undefined];
+    const end = lines.indexOf(`${indent}}`, i);
+    const body = lines.slice(i + 1, end).join("\n");
+    const limit = Number.parseInt(consts[bound] ?? bound, 10);
+    for (let at = 0; at < limit; at += Number(step ?? 1)) {
+      const copy = body.replaceAll(new RegExp(`\\b${name}\\b`, "g"), `${at}u`);
+      out.push(...unroll(`${indent}{\n${copy}\n${indent}}`, consts).split("\n"));
+    }
+    i = end;
+  }
+  return out.join("\n");
 }
 
 /** A WGSL function from lines. */

@@ -117,7 +117,7 @@ class Lowering {
     for (const family of families) {
       const made = family.lower({ ...region, batch: this.options.batch }, this.options);
       if (!made) continue;
-      const key = made.variants.map((v) => v.text).join("\0");
+      const key = [...effectsOf(region), ...made.variants.map((v) => v.text)].join("\0");
       let id = this.kernelIds.get(key);
       if (id === undefined) {
         id = this.kernels.length;
@@ -126,6 +126,7 @@ class Lowering {
           name,
           family: made.family,
           access: region.bindings.map((b) => b.access),
+          effects: effectsOf(region),
           words: made.words.count,
           variants: made.variants.map(({ text, ...v }) => {
             const file = `kernels/${name}.${v.name}.wgsl`;
@@ -139,6 +140,11 @@ class Lowering {
     }
     throw new InternalError(`no kernel family takes ${label}`);
   }
+}
+
+/** What the kernel does to each binding: activations are bound read_write even when they are only read. */
+function effectsOf(region: Region): ("read" | "write" | "update")[] {
+  return region.bindings.map((_, i) => (!region.results.includes(i) ? "read" : region.params.includes(i) ? "update" : "write"));
 }
 
 interface Host {

@@ -12,7 +12,15 @@ export type Images = Tensor<"batch channel height width">;
 export type PerSample = Tensor<"batch">;
 
 /** Columns of the training table, in order. */
-const columns = ["sqrtAlphasCumprod", "sqrtOneMinusAlphasCumprod", "sqrtRecipAlphasCumprod", "sqrtRecipm1AlphasCumprod", "posteriorMeanCoef1", "logBetas", "posteriorLogVarianceClipped"] as const;
+const columns = [
+  "sqrtAlphasCumprod",
+  "sqrtOneMinusAlphasCumprod",
+  "sqrtRecipAlphasCumprod",
+  "sqrtRecipm1AlphasCumprod",
+  "posteriorMeanCoef1",
+  "logBetas",
+  "posteriorLogVarianceClipped",
+] as const;
 type Column = (typeof columns)[number];
 
 /** The schedule's numbers at each sample's timestep: t is i32 [batch], each result f32 [batch]. */
@@ -21,7 +29,11 @@ export function atTimestep(s: Schedule, t: Tensor<"batch", "i32">): Record<Colum
   columns.forEach((name, c) => {
     for (let i = 0; i < s.length; i++) data[i * columns.length + c] = s[name][i]!;
   });
-  const rows = gather(table("diffusion.schedule", "timestep column", { timestep: s.length, column: columns.length }, data), t, "timestep");
+  const rows = gather(
+    table("diffusion.schedule", "timestep column", { timestep: s.length, column: columns.length }, data),
+    t,
+    "timestep",
+  );
   return Object.fromEntries(columns.map((name, c) => [name, rows.select("column", c)])) as Record<Column, PerSample>;
 }
 
@@ -43,7 +55,14 @@ export interface Losses {
 }
 
 /** The training loss of one batch. `out` is the model's output: eps, and with learned sigma as many channels of v behind it. */
-export function hybridLoss(s: Schedule, out: Images, xStart: Images, xt: Images, noise: Images, t: Tensor<"batch", "i32">): Losses {
+export function hybridLoss(
+  s: Schedule,
+  out: Images,
+  xStart: Images,
+  xt: Images,
+  noise: Images,
+  t: Tensor<"batch", "i32">,
+): Losses {
   const channels = xStart.size("channel");
   const eps = out.slice("channel", 0, channels);
   const mse = mean(noise.sub(eps).square(), pixels);
@@ -83,7 +102,12 @@ function discretisedGaussian(x: Images, mu: Images, logVariance: Images): Images
 
 /** 0.5 (1 + tanh(√(2/π) (z + 0.044715 z³))): the approximation the published models were trained with. */
 const gaussianCdf = (z: Images): Images =>
-  z.add(z.square().mul(z).mul(0.044715)).mul(Math.sqrt(2 / Math.PI)).tanh().add(1).mul(0.5);
+  z
+    .add(z.square().mul(z).mul(0.044715))
+    .mul(Math.sqrt(2 / Math.PI))
+    .tanh()
+    .add(1)
+    .mul(0.5);
 
 export interface SamplerSettings {
   readonly sampler: "ddpm" | "ddim";
@@ -130,25 +154,41 @@ export function stepRow(s: Schedule, settings: SamplerSettings, step: Tensor<"",
   return { timestep, column: (i) => (i === stepColumns ? noise : row.select("column", i)) };
 }
 
-/** One reverse step: x_{t-1} from x_t and the (guided) model output. `noise` is unused at the last step. */
-export function reverseStep(settings: SamplerSettings, row: StepRow, x: Images, out: Images, noise: Images | undefined): Images {
+/** What a reverse step is made of: x_0 as the model sees it, and mean and log-variance of x_{t-1}. */
+export interface ReverseParts {
+  readonly x0: Images;
+  readonly mean: Images;
+  /** Only with learned sigma; else the variance is fixed, and in the row. */
+  readonly logVariance?: Images;
+}
+
+/** From x_t and the (guided) model output; `clip` keeps x_0 in -1 … 1. */
+export function reverseParts({ column: c }: StepRow, x: Images, out: Images, clip: boolean): ReverseParts {
   const channels = x.size("channel");
   const eps = out.slice("channel", 0, channels);
-  const c = row.column;
   let x0 = x.mul(c(0)).sub(eps.mul(c(1)));
-  if (settings.clipDenoised) x0 = x0.maximum(-1).minimum(1);
+  if (clip) x0 = x0.maximum(-1).minimum(1);
+  const average = x0.mul(c(2)).add(x.mul(c(3)));
+  if (out.size("channel") === channels) return { x0, mean: average };
+  const f = out
+    .slice("channel", channels, 2 * channels)
+    .add(1)
+    .mul(0.5);
+  return { x0, mean: average, logVariance: f.mul(c(4).sub(c(5))).add(c(5)) };
+}
+
+/** One reverse step: x_{t-1} from x_t and the (guided) model output. `noise` is unused at the last step. */
+export function reverseStep(settings: SamplerSettings, row: StepRow, x: Images, out: Images, noise: Images | undefined): Images {
+  const c = row.column;
+  const { x0, mean: average, logVariance } = reverseParts(row, x, out, settings.clipDenoised);
   if (settings.sampler === "ddim") {
     // eps again from x0, which clipping may have moved.
-    const e = settings.clipDenoised ? x.mul(c(0)).sub(x0).div(c(1)) : eps;
+    const e = settings.clipDenoised ? x.mul(c(0)).sub(x0).div(c(1)) : out.slice("channel", 0, x.size("channel"));
     const next = x0.mul(c(8)).add(e.mul(c(9)));
     return noise ? next.add(noise.mul(c(stepColumns))) : next;
   }
-  const average = x0.mul(c(2)).add(x.mul(c(3)));
   if (!noise) return average;
-  const learned = out.size("channel") > channels;
-  if (!learned) return average.add(noise.mul(c(6).mul(0.5).exp().mul(c(7))));
-  const f = out.slice("channel", channels, 2 * channels).add(1).mul(0.5);
-  const logVariance = f.mul(c(4).sub(c(5))).add(c(5));
+  if (!logVariance) return average.add(noise.mul(c(6).mul(0.5).exp().mul(c(7))));
   return average.add(logVariance.mul(0.5).exp().mul(noise).mul(c(7)));
 }
 
@@ -168,7 +208,10 @@ export function guided(
   if (scale === 1) return model(x, at(batch), y);
   const half = iota("guide", 2);
   const labels = where(half.eq(1).expand("guide batch", { batch }), nullClass, y.expand("guide batch", { guide: 2 }));
-  const twice = named(x.expand("guide batch channel height width", { guide: 2 }), "guide batch channel height width").merge("guide batch", "batch");
+  const twice = named(x.expand("guide batch channel height width", { guide: 2 }), "guide batch channel height width").merge(
+    "guide batch",
+    "batch",
+  );
   const both = labels.merge("guide batch", "batch");
   const out = model(twice, at(twice.sizes.batch!), both);
   const halves = splitBatch(out, batch);

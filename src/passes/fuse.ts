@@ -92,13 +92,26 @@ class Fuser {
   private tryJoin(a: number, b: number): void {
     const members = [...this.groups[a]!, ...this.groups[b]!].sort((x, y) => x - y);
     const set = new Set(members);
-    if (this.hasCycle(set, members[0]!) || this.buffers(set) > this.maxBuffers) return;
+    if (this.hasCycle(set, this.floor(members[0]!)) || this.buffers(set) > this.maxBuffers) return;
     this.groups[a] = members;
     this.groups[b] = [];
     for (const i of members) this.groupOf[i] = a;
   }
 
-  /** Whether a path leaves `set` and comes back: then it cannot run as one kernel. */
+  /**
+   * The node below which nothing can lead back to `low` or a later one: a group runs as a whole, so one with members on both sides of
+   * a place carries dependences over it.
+   */
+  private floor(low: number): number {
+    let floor = low;
+    for (let before = -1; before !== floor; ) {
+      before = floor;
+      for (const g of this.groups) if (g.length > 1 && g[0]! < floor && g[g.length - 1]! >= floor) floor = g[0]!;
+    }
+    return floor;
+  }
+
+  /** Whether a path leaves `set` and comes back: then it cannot run as one kernel. Nodes below `low` are known to lead nowhere. */
   private hasCycle(set: ReadonlySet<number>, low: number): boolean {
     const seen = new Set<number>();
     const stack: number[] = [];

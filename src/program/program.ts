@@ -66,8 +66,8 @@ export interface Variant {
 
 /**
  * A kernel: storage bindings 0 … n-1 of group 0, then binding n, a uniform buffer of u32 words: [first group, end (one past the
- * last), groups per grid row, 0] and the dispatch's own words from word 4 on. The entry point is `main`. A workgroup finds its linear number as
- * `first + workgroup_id.x + workgroup_id.y * groups per row` and returns when it is past the last.
+ * last), groups per grid row, 0] and the dispatch's own words from word 4 on. The entry point is `main`. A workgroup finds its
+ * linear number as `first + workgroup_id.x + workgroup_id.y * groups per row` and returns when that is not below `end`.
  */
 export interface Kernel {
   readonly name: string;

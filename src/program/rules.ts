@@ -7,7 +7,7 @@
  * one slab has one use in a dispatch), inputs and constants always read, the parameter sets read, except where a kernel writes.
  */
 import { fold, groupsOf, rowLimit } from "./grid.js";
-import { ALIGNMENT, type Layout, limitOf, livesOf, type Place, parallelKinds } from "./pack.js";
+import { ALIGNMENT, type Layout, limitOf, livesOf, type Place } from "./pack.js";
 import type { Dispatch, Entry, Kernel, Program, StorageKind } from "./program.js";
 import { evaluate } from "./size.js";
 
@@ -191,6 +191,3 @@ function checkWrites(program: Program, entry: Entry, say: Say): void {
 /** The access that a kernel must declare for a storage of this kind, where the kind alone decides. */
 export const accessOf = (kind: StorageKind): "read" | "read_write" | undefined =>
   alwaysWritable.includes(kind) ? "read_write" : neverWritable.includes(kind) ? "read" : undefined;
-
-/** Whether a kind belongs to the sets that lie in parallel (and are bound as a kernel needs them). */
-export const isParallel = (kind: StorageKind): boolean => parallelKinds.includes(kind);

@@ -1,6 +1,6 @@
 /**
- * Watches a device: turns WebGPU's three ways of failing (an error scope, an uncaptured error, a lost device) into one typed error,
- * which the next call of the session throws. Once lost, every later call says so.
+ * Watches a device: turns WebGPU's three ways of failing (an error scope, an uncaptured error, a lost device) into one typed error.
+ * After an uncaptured error nobody knows what the session's memory holds, and after a loss there is none: every later call says so.
  */
 import { DitRuntimeError, errorText } from "./errors.js";
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { writeSafetensors } from "../../src/formats/safetensors.js";
+import { type StoredTensor, writeSafetensors } from "../../src/formats/safetensors.js";
 import type { Bundle } from "../../src/program/program.js";
 import { countCalls, createSession, DitRuntimeError, type Session, streamWeights } from "../../src/runtime/index.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
@@ -107,6 +107,16 @@ describe("a session", () => {
     }
   });
 
+  it("cuts no more than the budget asks for", async () => {
+    const session = await ready({ submitBudgetMs: 10_000 });
+    await session.run("count");
+    const counter = countCalls(dawn.device);
+    await session.run("count");
+    await session.repeat("count");
+    expect(counter.counts().submit).toBe(2);
+    counter.stop();
+  });
+
   it("stops when told, between steps", async () => {
     const session = await ready();
     const stop = new AbortController();
@@ -166,8 +176,8 @@ describe("a session", () => {
 
   it("streams weights from a file that comes in odd pieces", async () => {
     const session = await open();
-    const f32 = { dtype: "F32", shape: [4], data: Float32Array.of(1, 2, 3, 4) } as const;
-    const f16 = { dtype: "F16", shape: [4], data: Uint16Array.of(0x3c00, 0x4000, 0xbc00, 0x3800) } as const;
+    const f32: StoredTensor = { dtype: "F32", shape: [4], data: Float32Array.of(1, 2, 3, 4) };
+    const f16: StoredTensor = { dtype: "F16", shape: [4], data: Uint16Array.of(0x3c00, 0x4000, 0xbc00, 0x3800) };
     const file = writeSafetensors(
       new Map([
         ["a", f32],
@@ -299,7 +309,7 @@ describe("a session refuses", () => {
     expect((await refusal(session.run("count"))).code).toBe("DIT6008");
   });
 
-  it("what others do wrong with its device, as a typed error of the next call", async () => {
+  it("what others do wrong with its device, as a typed error of every later call", async () => {
     const session = await ready();
     dawn.device.createBuffer({ size: 16, usage: 0x80 | 1 });
     await session.idle().catch(() => {});

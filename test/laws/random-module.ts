@@ -11,6 +11,7 @@ import { type TensorType, tensorType } from "../../src/ir/types.js";
 import { normalTable } from "../../src/program/random.js";
 import { B, type Size, evaluate as sizeAt } from "../../src/program/size.js";
 import { randomDense, randomOf } from "../ir/samples.js";
+import { idioms } from "./idioms.js";
 import { proposals } from "./proposals.js";
 
 export interface RandomCase {
@@ -149,11 +150,15 @@ export function randomModule(seed: number, counters: Counters = new Map()): Rand
   return { seed, batch: g.batch, inputs: g.inputs, module: { stage: "graph", fns: [g.builder.finish("main", results(g))] } };
 }
 
-/** One more node: now and then one that is there already, else of an op that has been rare so far. */
+/** One more node: now and then one that is there already, or a pair that rules look for, else of an op that has been rare so far. */
 function grow(g: Grower, counters: Counters): void {
   if (g.chance(0.08) && g.builder.nodes.length > 0) {
     const node = g.pick(g.builder.nodes);
     g.emit(node.op, node.inputs, node.attrs);
+    return;
+  }
+  if (g.chance(0.15)) {
+    g.pick(idioms)(g);
     return;
   }
   const three = [0, 1, 2].map(() => g.pick([...opTable.keys()]));

@@ -1,7 +1,7 @@
 /** matmul: dots whose operands are plain strided reads with one row, one column and one contracted loop, and at most two batch loops. */
 import type { Size } from "../../program/size.js";
 import { type Affine, coefficient } from "../index-math.js";
-import { type Family, type FamilyOptions, fnText, kernelText } from "../kernel.js";
+import { type Family, type FamilyOptions, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { type FoldLoops, type Loop, type Region, foldLoops } from "../region.js";
 import { Words } from "../emitter.js";
 
@@ -97,6 +97,54 @@ function registerTile(region: Region, s: MatmulShape, { tm, tn, wx, wy }: Tile) 
   return { words, variant: { name: `register-${tm}x${tn}`, requires: {}, workgroupSize: wx * wy, tile: [tn * wx, tm * wy, 1, 1], text } };
 }
 
+const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
+
+/** Whether an operand can be read four numbers at a time along `along`, and every other step keeps that alignment. */
+function readsByFour(x: Affine, along: Loop, others: readonly Loop[]): boolean {
+  return coefficient(x, along.name) === 1 && byFour(along.range) && byFour(x.constant) && others.every((l) => byFour(coefficient(x, l.name)));
+}
+
+/** The subgroup form for lanes of width `s`; undefined when the operands' order does not suit it. */
+function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVariant | undefined {
+  const { a, b, m, n, k, batch } = shape;
+  const aAlongK = readsByFour(a, k, [m, ...batch]);
+  const aAlongM = !aAlongK && readsByFour(a, m, [k, ...batch]);
+  const bAlongK = aAlongK && readsByFour(b, k, [n, ...batch]);
+  const bAlongN = !bAlongK && readsByFour(b, n, [k, ...batch]);
+  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !readsByFour(shape.c, n, [m, ...batch])) return undefined;
+  if (shape.cBinding === shape.aBinding || shape.cBinding === shape.bBinding) return undefined;
+  // Lanes hold one row each, or four: TM is a multiple of what they hold together.
+  const tm = aAlongK ? Math.max(32, s) : Math.max(32, 4 * s);
+  const { words, sizes } = matmulWords(shape);
+  const hooks = [
+    fnText("load_a(i: u32) -> vec4f", [`return b${shape.aBinding}[i / 4u];`]),
+    fnText("load_b(i: u32) -> vec4f", [`return b${shape.bBinding}[i / 4u];`]),
+    fnText("store(i: u32, value: vec4f)", [`b${shape.cBinding}[i / 4u] = value;`]),
+  ].join("\n");
+  const text = kernelText({
+    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
+    enables: ["enable subgroups;"],
+    bindings: region.bindings,
+    vec4: [shape.aBinding, shape.bBinding, shape.cBinding],
+    words,
+    consts: {
+      S: `${s}u`,
+      TM: `${tm}u`,
+      KU: aAlongK ? "4u" : "1u",
+      A_LOADS: `${aAlongK ? tm / s : tm / (4 * s)}u`,
+      A_ALONG_K: String(aAlongK),
+      B_ALONG_K: String(bAlongK),
+    },
+    sizes,
+    hooks,
+    file: "./kernels/matmul-subgroup.wgsl",
+  });
+  return { name: `subgroup-${s}`, requires: { features: ["subgroups"], subgroupSize: s }, workgroupSize: s, tile: [4 * s, tm, 1, 1], text };
+}
+
+/** Widths that adapters have; one text is made for each. */
+const widths = [4, 8, 16, 32];
+
 export const matmul: Family = {
   name: "matmul",
   doc: "Matrix products: register tiles, and a subgroup form where the adapter's width is known.",
@@ -105,6 +153,7 @@ export const matmul: Family = {
     const s = matmulShape(region);
     if (!s) return undefined;
     const { words, variant } = registerTile(region, s, { tm: 4, tn: 4, wx: 8, wy: 8 });
-    return { family: "matmul", words, extent: [s.n.range, s.m.range, s.batch[1].range, s.batch[0].range], variants: [variant] };
+    const subgroup = options.variants ? widths.map((width) => subgroupTile(region, s, width)).filter((v) => v !== undefined) : [];
+    return { family: "matmul", words, extent: [s.n.range, s.m.range, s.batch[1].range, s.batch[0].range], variants: [...subgroup, variant] };
   },
 };

@@ -1,0 +1,27 @@
+/** All commands; `cli` runs one of them to its exit code. Commands are files of this folder that register themselves. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { register as compile } from "./compile.js";
+import { register as doctor } from "./doctor.js";
+import { exitCode, type Io, terminal } from "./io.js";
+import { register as run } from "./run.js";
+
+export async function cli(args: readonly string[], io: Io = terminal): Promise<number> {
+  return exitCode(io, () => commands(io).parseAsync(args, { from: "user" }));
+}
+
+function commands(io: Io): Command {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const program = new Command("dit-compile")
+    .description("Compiles a Diffusion Transformer written as one typed TypeScript file to WGSL kernels that train and sample.")
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.out(text),
+      writeErr: (text) => io.err(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "error DIT7001: ")),
+    })
+    .showSuggestionAfterError();
+  for (const register of [compile, run, doctor]) register(program, io);
+  return program;
+}

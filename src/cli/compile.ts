@@ -1,0 +1,81 @@
+/** `dit-compile MODEL`: compiles a model file, prints what came of it, and writes a bundle where one is asked for. */
+import { type Command, Option } from "commander";
+import { fail } from "../diagnostics/diagnostic.js";
+import type { Io } from "./io.js";
+import { collect, commaList, wholeNumber } from "./options.js";
+
+interface Flags {
+  readonly preset?: string;
+  readonly set: readonly string[];
+  readonly batch?: number;
+  readonly entry?: readonly string[];
+  readonly output?: string;
+  readonly emit?: "ir" | "wgsl" | "plan" | "report";
+  readonly printAfter?: string;
+  readonly target: string;
+  readonly safe?: boolean;
+}
+
+export function register(program: Command, io: Io): void {
+  program
+    .command("compile", { isDefault: true })
+    .description("compile a model file; `dit-compile MODEL` is the same (a model file is code: it is run)")
+    .argument("<model>", "TypeScript file whose default export is a model")
+    .option("-p, --preset <name>", "one of the model's presets; default: its own choice")
+    .option("-s, --set <key=value>", "a setting of the model or of its training; repeatable", collect, [])
+    .option(
+      "-b, --batch <n>",
+      "batch that choices and report are for; the program runs at any; default: 1",
+      wholeNumber("--batch"),
+    )
+    .option("-e, --entry <name>", "compile this entry alone; repeatable; default: all", commaList)
+    .option("-o, --output <dir>", "write the bundle to this folder; without it nothing is written")
+    .addOption(new Option("--emit <what>", "print this").choices(["ir", "wgsl", "plan", "report"]))
+    .option("--print-after <pass>", "print the IR after this pass, or after all")
+    .option("-t, --target <target>", "web, minimum, or a limits profile (see doctor --profile)", "web")
+    .option("--safe", "naive kernels alone, to tell a driver's bug from ours")
+    .action((model: string, flags: Flags) => compileCommand(model, flags, io));
+}
+
+async function compileCommand(model: string, flags: Flags, io: Io): Promise<void> {
+  // Loaded late: TypeScript's checker takes half a second that no other command should wait for.
+  const [{ compile }, { readTarget }, { passes }, { printModule }, { suggestion }] = await Promise.all([
+    import("../compile/compile.js"),
+    import("../compile/profile.js"),
+    import("../passes/index.js"),
+    import("../ir/print.js"),
+    import("../dsl/settings.js"),
+  ]);
+  const { printAfter } = flags;
+  const names = ["trace", ...passes.map(({ name }) => name)];
+  if (printAfter !== undefined && ![...names, "all"].includes(printAfter)) {
+    fail("DIT7001", `--print-after ${printAfter}: there is no such pass`, { help: suggestion(printAfter, [...names, "all"]) });
+  }
+  const compiled = await compile(model, {
+    set: flags.set,
+    target: await readTarget(flags.target),
+    safe: flags.safe ?? false,
+    ...(flags.preset === undefined ? {} : { preset: flags.preset }),
+    ...(flags.batch === undefined ? {} : { batch: flags.batch }),
+    ...(flags.entry === undefined ? {} : { entries: flags.entry }),
+    after: (pass, module) => {
+      if (printAfter === pass || printAfter === "all") io.out(`// after ${pass}\n${printModule(module)}\n`);
+    },
+  });
+  const { bundle, report, kernels } = compiled;
+
+  if (flags.output !== undefined) {
+    const { writeBundle } = await import("../compile/bundle.js");
+    const files = await writeBundle(bundle, flags.output);
+    io.err(`wrote ${flags.output}: ${files.length} files, program ${bundle.program.hash.slice(0, 12)}\n`);
+  }
+  const { emit } = flags;
+  if (emit === "ir") io.out(printModule(kernels));
+  else if (emit === "wgsl" || emit === "plan") {
+    const { planText, wgslText } = await import("../compile/listing.js");
+    io.out(emit === "wgsl" ? wgslText(bundle) : planText(bundle.program));
+  } else if (emit === "report" || printAfter === undefined) {
+    const { printReport } = await import("./print-report.js");
+    io.out(printReport(report, bundle.program));
+  }
+}

@@ -1,0 +1,21 @@
+/** Readers of option values, for commander. */
+import { fail } from "../diagnostics/diagnostic.js";
+
+/** A repeatable option. */
+export const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+/** A repeatable option whose value may be a list: `-e forward,train_step`. */
+export const commaList = (value: string, before: readonly string[] = []): string[] => [
+  ...before,
+  ...value.split(",").map((part) => part.trim()),
+];
+
+/** A whole number from `least` (default 1). */
+export const wholeNumber =
+  (option: string, least = 1) =>
+  (text: string): number => {
+    const n = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    return Number.isSafeInteger(n) && n >= least
+      ? n
+      : fail("DIT7001", `${option} ${text}: expected a whole number from ${least}`);
+  };

@@ -1,0 +1,74 @@
+/** A compile report as the text that the command prints. */
+import type { Report } from "../compile/report.js";
+import { count, size, table, whole } from "../compile/text.js";
+import type { Program, StorageKind } from "../program/program.js";
+
+const kinds: readonly StorageKind[] = [
+  ...(["parameter", "moment1", "moment2", "ema", "state", "constant", "input", "output", "activation"] as const),
+];
+
+export function printReport(report: Report, program: Program): string {
+  const { model, profile, hash } = program;
+  return [
+    `${model.name}${model.preset ? ` ${model.preset}` : ""}`,
+    "",
+    table(
+      [
+        ["program", hash],
+        ["target", profile.name],
+        ["batch", whole(report.batch)],
+        ["parameters", `${whole(report.parameters)} (${whole(report.trainable)} of them trained)`],
+        ...(report.gflops === undefined
+          ? []
+          : [
+              [
+                "Gflops",
+                `${report.gflops.toFixed(2)} (10⁹ multiply-adds of one forward pass of one sample, as the paper counts)`,
+              ],
+            ]),
+        ["kernels", whole(report.kernels)],
+      ],
+      [],
+    ),
+    "",
+    opsTable(report),
+    "",
+    entryTable(report),
+    "",
+    memoryTable(report),
+    "",
+  ].join("\n");
+}
+
+function opsTable({ ops }: Report): string {
+  const fns = [...new Set(ops.flatMap(({ nodes }) => Object.keys(nodes)))];
+  const rows = ops.map(({ pass, nodes }) => [pass, ...fns.map((fn) => (nodes[fn] === undefined ? "" : whole(nodes[fn])))]);
+  return table(
+    [["ops after", ...fns], ...rows],
+    fns.map((_, i) => i + 1),
+  );
+}
+
+function entryTable({ entries }: Report): string {
+  const rows = entries.map((entry) => [
+    entry.name,
+    whole(entry.dispatches),
+    entry.distinctDispatches === entry.dispatches ? "" : `(${whole(entry.distinctDispatches)} different)`,
+    whole(entry.kernels),
+    count(entry.macs),
+  ]);
+  return table([["entry", "dispatches", "", "kernels", "multiply-adds"], ...rows], [1, 3, 4]);
+}
+
+/** Exact: what a session allocates for its slabs when it loads the entry alone, and when it loads them all. */
+function memoryTable({ entries, peakBytes, peakTotal }: Report): string {
+  const columns = [
+    ...entries.map(({ name, peakBytes: byKind, peakTotal: total }) => ({ name, byKind, total })),
+    ...(entries.length > 1 ? [{ name: "all entries", byKind: peakBytes, total: peakTotal }] : []),
+  ];
+  const rows = columns.flatMap(({ name, byKind, total }) => [
+    [name, "", size(total), `${whole(total)} bytes`],
+    ...kinds.flatMap((kind) => (byKind[kind] ? [["", kind, size(byKind[kind]), whole(byKind[kind])]] : [])),
+  ]);
+  return table([["peak memory", "kind", "", "bytes"], ...rows], [2]);
+}

@@ -1,0 +1,88 @@
+// matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of 4·S
+// columns: each lane owns four columns (a vec4 a row, in registers). A step takes KU values of k: the lanes load the TM rows of A between
+// them, four numbers a load, and pass them round by subgroupShuffle, so that no row is loaded twice; each lane loads its own columns of B.
+//   A_ALONG_K: A lies k by k (x · W forms), lane i holds row i, i + S, …      else m by m (gradients of weights), lane i holds four rows
+//   B_ALONG_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      else n by n
+// Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
+@compute @workgroup_size(S)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let tiles_n = (N + 4u * S - 1u) / (4u * S);
+  let tiles_m = (M + TM - 1u) / TM;
+  let tile = group_id(wid);
+  if (tile >= tiles_n * tiles_m * BATCH0 * BATCH1) {
+    return;
+  }
+  let n0 = (tile % tiles_n) * 4u * S + 4u * lane;
+  let m0 = ((tile / tiles_n) % tiles_m) * TM;
+  let batch = tile / (tiles_n * tiles_m);
+  let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
+  let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
+  let c_base = (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
+
+  // Rows and columns past the edge are read again from the last and not stored; M and N are multiples of 4 where they are read or written by fours.
+  var a_at: array<u32, A_LOADS>;
+  for (var q = 0u; q < A_LOADS; q++) { // unroll
+    if (A_ALONG_K) {
+      a_at[q] = a_base + min(m0 + lane + S * q, M - 1u) * A_M;
+    } else {
+      a_at[q] = a_base + min(m0 + 4u * (lane + S * q), M - 4u);
+    }
+  }
+  var b_at: array<u32, 4>;
+  for (var j = 0u; j < 4u; j++) { // unroll
+    if (B_ALONG_K) {
+      b_at[j] = b_base + min(n0 + j, N - 1u) * B_N;
+    } else {
+      b_at[j] = b_base + min(n0, N - 4u);
+    }
+  }
+
+  var sum: array<vec4f, TM>;
+  for (var k = 0u; k < K; k += KU) {
+    var a: array<vec4f, A_LOADS>;
+    if (A_ALONG_K) {
+      for (var q = 0u; q < A_LOADS; q++) { // unroll
+        a[q] = load_a(a_at[q] + k);
+      }
+    } else {
+      for (var q = 0u; q < A_LOADS; q++) { // unroll
+        a[q] = load_a(a_at[q] + k * A_K);
+      }
+    }
+    if (B_ALONG_K) {
+      let t0 = load_b(b_at[0] + k);
+      let t1 = load_b(b_at[1] + k);
+      let t2 = load_b(b_at[2] + k);
+      let t3 = load_b(b_at[3] + k);
+      for (var r = 0u; r < TM; r++) { // unroll
+        let x = subgroupShuffle(a[min(r / S, A_LOADS - 1u)], r % S);
+        sum[r] += x.x * vec4f(t0.x, t1.x, t2.x, t3.x) + x.y * vec4f(t0.y, t1.y, t2.y, t3.y) + x.z * vec4f(t0.z, t1.z, t2.z, t3.z) + x.w * vec4f(t0.w, t1.w, t2.w, t3.w);
+      }
+    } else if (A_ALONG_K) {
+      let b0 = load_b(b_at[0] + k * B_K);
+      let b1 = load_b(b_at[0] + (k + 1u) * B_K);
+      let b2 = load_b(b_at[0] + (k + 2u) * B_K);
+      let b3 = load_b(b_at[0] + (k + 3u) * B_K);
+      for (var r = 0u; r < TM; r++) { // unroll
+        let x = subgroupShuffle(a[min(r / S, A_LOADS - 1u)], r % S);
+        sum[r] += x.x * b0 + x.y * b1 + x.z * b2 + x.w * b3;
+      }
+    } else {
+      let b0 = load_b(b_at[0] + k * B_K);
+      for (var r = 0u; r < TM; r += 4u) { // unroll
+        let x = subgroupShuffle(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S);
+        sum[r] += x.x * b0;
+        sum[r + 1u] += x.y * b0;
+        sum[r + 2u] += x.z * b0;
+        sum[r + 3u] += x.w * b0;
+      }
+    }
+  }
+  if (n0 < N) {
+    for (var r = 0u; r < TM; r++) { // unroll
+      if (m0 + r < M) {
+        store(c_base + (m0 + r) * C_M + n0, sum[r]);
+      }
+    }
+  }
+}

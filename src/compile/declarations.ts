@@ -1,0 +1,111 @@
+/**
+ * The bundle's index.d.ts: every entry with its inputs and outputs by name, as typed arrays, with shapes in comments. It stands alone:
+ * no import, and GPUDevice is whatever the consumer's own types say it is.
+ */
+import type { Entry, Port, Program } from "../program/program.js";
+import { printSize } from "../program/size.js";
+import { titleOf } from "./index-script.js";
+
+const arrays = { f32: "Float32Array", i32: "Int32Array", u32: "Uint32Array", bool: "Uint8Array" } as const;
+
+export function declarations(program: Program): string {
+  const entries = program.entries.map((entry) => entryText(entry)).join("\n");
+  return `${titleOf(program)}
+// B is the batch that the program is loaded with; arrays are row-major.
+export interface Entries {
+${entries}
+}
+${FIXED}`;
+}
+
+function entryText(entry: Entry): string {
+  const given = entry.inputs.filter(({ kind }) => kind === "input");
+  const state = entry.inputs.filter(({ kind }) => kind === "state").map(({ name }) => name);
+  const steps = entry.segments.map(({ repeat, dispatches }) => `${repeat} × ${dispatches.length}`).join(" + ");
+  return `  /** ${steps} dispatches${state.length > 0 ? `; state, reached with read and write: ${listed(state)}` : ""}. */
+  ${key(entry.name)}: {
+    inputs: {
+${given.map((port) => portText(port, `${arrays[port.dtype]} | readonly ${port.dtype === "bool" ? "boolean" : "number"}[]`)).join("\n")}
+    };
+    outputs: {
+${entry.outputs.map((port) => portText(port, arrays[port.dtype])).join("\n")}
+    };
+  };`;
+}
+
+/** The state of a training step has thousands of names in four sets; a sentence names some. */
+const listed = (names: readonly string[]): string =>
+  names.length <= 8 ? names.join(", ") : `${names.slice(0, 4).join(", ")}, … (${names.length})`;
+
+const key = (name: string): string => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name));
+
+function portText({ name, dtype, axes, shape }: Port, type: string): string {
+  const sizes = shape.map((size, i) => `${axes[i] ?? i}: ${printSize(size)}`).join(", ");
+  return `      /** ${dtype} [${sizes}] */\n      ${key(name)}: ${type};`;
+}
+
+const FIXED = `
+export type EntryName = keyof Entries;
+export type TypedArray = Float32Array | Int32Array | Uint32Array | Uint8Array | Uint16Array;
+type Device = typeof globalThis extends { GPUDevice: { prototype: infer D } } ? D : object;
+
+export interface Progress {
+  readonly stage: "files" | "pipelines" | "weights";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface LoadOptions {
+  /** Default: the batch that the program was compiled for. */
+  readonly batch?: number | undefined;
+  /** Entries to load; memory is taken for these alone. Default: all. */
+  readonly entries?: readonly EntryName[] | undefined;
+  /** Where the weights (safetensors, state-dict keys) are, relative to this folder. Default: zeros, and \`write\` sets them. */
+  readonly weights?: string | URL | undefined;
+  /** Default in a browser: one of its own. Node needs one. */
+  readonly device?: Device | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  readonly log?: ((line: string) => void) | undefined;
+  /** Bytes of GPU memory that the plan may take; above it nothing is allocated. */
+  readonly memoryLimit?: number | undefined;
+  /** About how long one submit may keep the device; default in a browser: 12. */
+  readonly submitBudgetMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface StepOptions {
+  /** After each round of a repeated segment. */
+  readonly onStep?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Session {
+  readonly batch: number;
+  readonly memory: { readonly total: number; readonly byKind: Readonly<Record<string, number>> };
+  /** Every name that \`write\` and \`read\` know. */
+  readonly names: string[];
+  /** Runs an entry and reads its outputs. Rejects with a DitRuntimeError that names what was expected. */
+  run<E extends EntryName>(entry: E, inputs: Entries[E]["inputs"], options?: StepOptions): Promise<Entries[E]["outputs"]>;
+  /** Runs an entry without reading back; without inputs the last ones are used again. */
+  submit<E extends EntryName>(entry: E, inputs?: Entries[E]["inputs"]): Promise<void>;
+  /** Runs an entry with repeated segments round by round, without reading back. */
+  repeat<E extends EntryName>(entry: E, inputs?: Entries[E]["inputs"], options?: StepOptions): Promise<void>;
+  /** Weights by key, moments "m.<key>" and "v.<key>", averages "ema.<key>", state by name. */
+  write(name: string, data: TypedArray | readonly number[]): Promise<void>;
+  read(names: readonly string[]): Promise<Record<string, TypedArray>>;
+  idle(): Promise<void>;
+  /** Gives all GPU memory back. */
+  dispose(): void;
+}
+
+export declare class DitRuntimeError extends Error {
+  readonly code: string;
+  readonly kind: string;
+  readonly help: string | undefined;
+}
+
+/** Loads this program and gets a device for it. Rejects with a DitRuntimeError. */
+export declare function load(options?: LoadOptions): Promise<Session>;
+/** Loads a bundle from another address. */
+export declare function loadFrom(folder: string | URL, options?: LoadOptions): Promise<Session>;
+`;
