@@ -21,7 +21,8 @@ function commands(io: Io): Command {
       writeErr: (text) => io.err(text),
       outputError: (text, write) => write(text.replace(/^error: /, "error DIT7001: ")),
     })
-    .showSuggestionAfterError();
+    .showSuggestionAfterError()
+    .showHelpAfterError("  help: dit-compile --help lists the commands, dit-compile COMMAND --help their options");
   for (const register of [compile, run, doctor]) register(program, io);
   return program;
 }

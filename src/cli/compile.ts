@@ -1,4 +1,5 @@
 /** `dit-compile MODEL`: compiles a model file, prints what came of it, and writes a bundle where one is asked for. */
+import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Io } from "./io.js";
@@ -34,10 +35,17 @@ export function register(program: Command, io: Io): void {
     .option("--print-after <pass>", "print the IR after this pass, or after all")
     .option("-t, --target <target>", "web, minimum, or a limits profile (see doctor --profile)", "web")
     .option("--safe", "naive kernels alone, to tell a driver's bug from ours")
-    .action((model: string, flags: Flags) => compileCommand(model, flags, io));
+    .action((model: string, flags: Flags) =>
+      compileCommand(
+        model,
+        flags,
+        io,
+        program.commands.map((command) => command.name()),
+      ),
+    );
 }
 
-async function compileCommand(model: string, flags: Flags, io: Io): Promise<void> {
+async function compileCommand(model: string, flags: Flags, io: Io, commands: readonly string[]): Promise<void> {
   // Loaded late: TypeScript's checker takes half a second that no other command should wait for.
   const [{ compile }, { readTarget }, { passes }, { printModule }, { suggestion }] = await Promise.all([
     import("../compile/compile.js"),
@@ -46,6 +54,10 @@ async function compileCommand(model: string, flags: Flags, io: Io): Promise<void
     import("../ir/print.js"),
     import("../dsl/settings.js"),
   ]);
+  if (/^[a-z-]+$/.test(model) && !existsSync(model)) {
+    // More likely a command than a file without a suffix.
+    fail("DIT7001", `there is no command and no file "${model}"`, { help: suggestion(model, commands) });
+  }
   const { printAfter } = flags;
   const names = ["trace", ...passes.map(({ name }) => name)];
   if (printAfter !== undefined && ![...names, "all"].includes(printAfter)) {

@@ -20,12 +20,7 @@ export function printReport(report: Report, program: Program): string {
         ["parameters", `${whole(report.parameters)} (${whole(report.trainable)} of them trained)`],
         ...(report.gflops === undefined
           ? []
-          : [
-              [
-                "Gflops",
-                `${report.gflops.toFixed(2)} (10⁹ multiply-adds of one forward pass of one sample, as the paper counts)`,
-              ],
-            ]),
+          : [["Gflops", `${gflops(report.gflops)} (10⁹ multiply-adds of one forward pass of one sample, as the paper counts)`]]),
         ["kernels", whole(report.kernels)],
       ],
       [],
@@ -39,6 +34,9 @@ export function printReport(report: Report, program: Program): string {
     "",
   ].join("\n");
 }
+
+/** As the paper prints them; small models keep three digits. */
+const gflops = (n: number): string => (n >= 0.1 ? n.toFixed(2) : n.toPrecision(3));
 
 function opsTable({ ops }: Report): string {
   const fns = [...new Set(ops.flatMap(({ nodes }) => Object.keys(nodes)))];

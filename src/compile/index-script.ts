@@ -14,7 +14,7 @@ export function indexScript(program: Program): string {
   const runtime = runtimeText();
   // The runtime's own `load` takes an address; ours is exported in its place.
   const exported = /\nexport \{([^{}]*)\};\s*$/.exec(runtime);
-  const names = exported?.[1]!.split(",").map((name) => name.trim());
+  const names = exported?.[1]?.split(",").map((name) => name.trim());
   if (!exported || !names?.includes("load")) throw new InternalError("the bundled runtime does not end with its exports");
   const list = names.filter((name) => name !== "" && name !== "load");
   const body = runtime.slice(0, exported.index).trim();

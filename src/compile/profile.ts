@@ -3,7 +3,7 @@
  * and is refused with the names of what is missing where there is less.
  */
 import { basename } from "node:path";
-import { type Diagnostic, DitError, fail } from "../diagnostics/diagnostic.js";
+import { fail } from "../diagnostics/diagnostic.js";
 import { suggestion } from "../dsl/settings.js";
 import { readFileBytes } from "../formats/files.js";
 import { type Profile, webLimits } from "../program/program.js";
@@ -16,7 +16,9 @@ const HELP = "dit-compile doctor --profile FILE writes a profile of this machine
 export async function readTarget(target: string): Promise<"web" | "minimum" | Profile> {
   if (target === "web" || target === "minimum") return target;
   if (!/[./\\]/.test(target)) {
-    fail("DIT7002", `there is no target "${target}"`, { help: `${suggestion(target, ["web", "minimum"])} Or name a file.` });
+    fail("DIT7002", `there is no target "${target}"`, {
+      help: `${suggestion(target, ["web", "minimum"])} a file is named by its path, like ./gpu.json`,
+    });
   }
   const text = new TextDecoder().decode(await readFileBytes(target));
   let value: unknown;
@@ -29,8 +31,8 @@ export async function readTarget(target: string): Promise<"web" | "minimum" | Pr
 }
 
 export function parseProfile(value: unknown, file: string): Profile {
-  const problems: Diagnostic[] = [];
-  const problem = (message: string) => problems.push({ code: "DIT7002", message: `${file}: ${message}`, help: HELP });
+  const problems: string[] = [];
+  const problem = (message: string) => problems.push(message);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     fail("DIT7002", `${file} is not a limits profile`, { help: HELP });
   const { features, limits, subgroupMinSize: least, subgroupMaxSize: most } = value as Record<string, unknown>;
@@ -55,7 +57,7 @@ export function parseProfile(value: unknown, file: string): Profile {
       problem(`${name} is ${shown(width)}, expected a whole number`);
     }
   }
-  if (problems.length > 0) throw new DitError(problems);
+  if (problems.length > 0) fail("DIT7002", `${file} is not a limits profile`, { notes: problems, help: HELP });
   const fixed = least !== undefined && least === most && (features as string[]).includes("subgroups");
   return {
     name: basename(file).replace(/\.json$/, ""),

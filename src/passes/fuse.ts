@@ -10,6 +10,7 @@
 import type { Fn, Module, Node, Param, Result, Value } from "../ir/graph.js";
 import { opRow } from "../ir/ops/index.js";
 import { printSize } from "../program/size.js";
+import { Dependences } from "./dependences.js";
 import type { Pass } from "./pass.js";
 
 export const fuse: Pass = {
@@ -42,7 +43,9 @@ class Fuser {
   /** Group of each node that is in one, and the members of each group. */
   private readonly groupOf: (number | undefined)[];
   private readonly groups: number[][] = [];
+  private readonly dependences: Dependences;
   private readonly results: ReadonlyMap<Value, readonly Result[]>;
+  private readonly paramNames: ReadonlyMap<Value, string>;
 
   constructor(
     private readonly fn: Fn,
@@ -51,6 +54,7 @@ class Fuser {
   ) {
     this.roles = fn.nodes.map(roleOf);
     this.groupOf = fn.nodes.map(() => undefined);
+    this.dependences = new Dependences(fn.nodes.length);
     fn.nodes.forEach((node, i) => {
       for (const v of node.outputs) this.made.set(v, i);
       for (const v of new Set(node.inputs)) this.readersOf.set(v, [...(this.readersOf.get(v) ?? []), i]);
@@ -58,6 +62,7 @@ class Fuser {
     const results = new Map<Value, Result[]>();
     for (const r of fn.results) results.set(r.value, [...(results.get(r.value) ?? []), r]);
     this.results = results;
+    this.paramNames = new Map(fn.params.map((p) => [p.value, p.name]));
   }
 
   run(): Fn {
@@ -73,6 +78,7 @@ class Fuser {
   // Grouping
 
   private open(i: number): void {
+    this.dependences.open(this.sources(i));
     this.groupOf[i] = this.groups.length;
     this.groups.push([i]);
   }
@@ -90,57 +96,31 @@ class Fuser {
   }
 
   private tryJoin(a: number, b: number): void {
+    if (this.closesCircle(a, b) || this.closesCircle(b, a)) return;
     const members = [...this.groups[a]!, ...this.groups[b]!].sort((x, y) => x - y);
-    const set = new Set(members);
-    if (this.hasCycle(set, this.floor(members[0]!)) || this.buffers(set) > this.maxBuffers) return;
+    if (this.buffers(new Set(members)) > this.maxBuffers) return;
     this.groups[a] = members;
     this.groups[b] = [];
     for (const i of members) this.groupOf[i] = a;
+    this.dependences.merge(a, b);
   }
 
-  /**
-   * The node below which nothing can lead back to `low` or a later one: a group runs as a whole, so one with members on both sides of
-   * a place carries dependences over it.
-   */
-  private floor(low: number): number {
-    let floor = low;
-    for (let before = -1; before !== floor; ) {
-      before = floor;
-      for (const g of this.groups) if (g.length > 1 && g[0]! < floor && g[g.length - 1]! >= floor) floor = g[0]!;
-    }
-    return floor;
+  /** Whether `a` reads from a third group that needs `b`: then the two cannot run as one kernel. */
+  private closesCircle(a: number, b: number): boolean {
+    return this.groups[a]!.some((i) => this.sources(i).some((g) => g !== a && g !== b && this.dependences.has(g, b)));
   }
 
-  /** Whether a path leaves `set` and comes back: then it cannot run as one kernel. Nodes below `low` are known to lead nowhere. */
-  private hasCycle(set: ReadonlySet<number>, low: number): boolean {
-    const seen = new Set<number>();
-    const stack: number[] = [];
-    const push = (i: number) => {
-      if (i < low || seen.has(i) || set.has(i)) return;
-      seen.add(i);
-      stack.push(i);
-      // A group runs as a whole: reaching one member is reaching all.
-      const group = this.groupOf[i];
-      if (group !== undefined) for (const j of this.groups[group]!) push(j);
-    };
-    for (const i of set) for (const v of this.fn.nodes[i]!.inputs) push(this.made.get(v) ?? -1);
-    for (let i = stack.pop(); i !== undefined; i = stack.pop()) {
-      for (const v of this.fn.nodes[i]!.inputs) {
-        const from = this.made.get(v) ?? -1;
-        if (set.has(from)) return true;
-        push(from);
-      }
-    }
-    return false;
+  /** The groups that a node reads from. */
+  private sources(i: number): number[] {
+    return this.operands(i).flatMap((v) => this.groupOf[this.made.get(v) ?? -1] ?? []);
   }
 
   /** Storage buffers the group would bind. A result that replaces a state parameter is written where that parameter lies. */
   private buffers(set: ReadonlySet<number>): number {
     const bound = new Set<Value | string>();
-    const stateOf = new Map(this.fn.params.map((p) => [p.value, p.name]));
     for (const i of set) {
       for (const v of this.operands(i)) {
-        if (!set.has(this.made.get(v) ?? -1)) bound.add(stateOf.get(v) ?? v);
+        if (!set.has(this.made.get(v) ?? -1)) bound.add(this.paramNames.get(v) ?? v);
       }
       for (const v of this.fn.nodes[i]!.outputs) {
         if (this.isRead(v, set)) bound.add(this.results.get(v)?.[0]?.name ?? v);

@@ -113,8 +113,8 @@ function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVar
   const bAlongN = !bAlongK && readsByFour(b, n, [k, ...batch]);
   if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !readsByFour(shape.c, n, [m, ...batch])) return undefined;
   if (shape.cBinding === shape.aBinding || shape.cBinding === shape.bBinding) return undefined;
-  // Lanes hold one row each, or four: TM is a multiple of what they hold together.
-  const tm = aAlongK ? Math.max(32, s) : Math.max(32, 4 * s);
+  // Rows a subgroup makes. More would load less and take drivers longer to compile: unrolled text grows with TM · KU.
+  const tm = aAlongK ? Math.max(16, s) : 32;
   const { words, sizes } = matmulWords(shape);
   const hooks = [
     fnText("load_a(i: u32) -> vec4f", [`return b${shape.aBinding}[i / 4u];`]),
@@ -131,7 +131,7 @@ function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVar
       S: `${s}u`,
       TM: `${tm}u`,
       KU: aAlongK ? "4u" : "1u",
-      A_LOADS: `${aAlongK ? tm / s : tm / (4 * s)}u`,
+      A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
       A_ALONG_K: String(aAlongK),
       B_ALONG_K: String(bAlongK),
     },

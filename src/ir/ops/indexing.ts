@@ -2,8 +2,9 @@
 import { drawBernoulli, drawInt, drawNormal, NORMAL_TABLE_SIZE, purposeOf, threefry } from "../../program/random.js";
 import { numel, type TensorType, printType, sizeOf } from "../types.js";
 import { dot } from "./contract.js";
-import { cast, eq, mul } from "./elementwise.js";
+import { cast, eq, like, maximum, minimum, mul } from "./elementwise.js";
 import { type AnyOp, declareOp, defineOp } from "./op.js";
+import { max } from "./reduce.js";
 import { expandTo, iota, stridesOf } from "./shape.js";
 
 export const gather = declareOp("gather", ["table", "index"], { axis: "str" });
@@ -41,8 +42,15 @@ export const indexingOps: readonly AnyOp[] = [
     // The adjoint adds rows up by index: a product with the one-hot matrix, deterministic and without atomics.
     vjp: (b, { dy, inputs }, { axis }) => {
       const [table, index] = [inputs[0]!, inputs[1]!];
-      const hot: TensorType = { dtype: "i32", axes: [...index.type.axes, axis], shape: [...index.type.shape, sizeOf(table.type, axis)!] };
-      const oneHot = cast(b, eq(b, expandTo(b, index, hot), iota(b, { axis, type: hot })), { dtype: table.type.dtype });
+      // Clamped like the reading itself. The last row of a table along the batch is known only to the run, by counting.
+      const size = sizeOf(table.type, axis)!;
+      const along: TensorType = { dtype: "i32", axes: [axis], shape: [size] };
+      const last =
+        typeof size === "number" ? like(b, index, size - 1) : expandTo(b, max(b, iota(b, { axis, type: along }), { over: [axis] }), index.type);
+      const below = minimum(b, index, last);
+      const row = maximum(b, below, like(b, index, 0));
+      const hot: TensorType = { dtype: "i32", axes: [...index.type.axes, axis], shape: [...index.type.shape, size] };
+      const oneHot = cast(b, eq(b, expandTo(b, row, hot), iota(b, { axis, type: hot })), { dtype: table.type.dtype });
       // A single number picks one row: nothing to add up.
       if (index.type.axes.length === 0) return [mul(b, expandTo(b, oneHot, table.type), expandTo(b, dy, table.type)), undefined];
       const rows = dot(b, oneHot, dy, { over: index.type.axes });
@@ -52,6 +60,7 @@ export const indexingOps: readonly AnyOp[] = [
     fusion: { kind: "indexed" },
     samples: [
       { inputs: [t("f32", "class hidden", 5, 3), t("i32", "batch", 4)], attrs: { axis: "class" }, domain: [[-2, 2], [0, 5]] },
+      { inputs: [t("f32", "class hidden", 3, 2), t("i32", "batch", 9)], attrs: { axis: "class" }, domain: [[-2, 2], [-2, 6]] },
       { inputs: [t("f32", "a class b", 2, 4, 3), t("i32", "n m", 2, 3)], attrs: { axis: "class" }, domain: [[-2, 2], [0, 4]] },
       { inputs: [t("f32", "a class", 2, 4), t("i32", "")], attrs: { axis: "class" }, domain: [[-2, 2], [0, 4]] },
     ],

@@ -1,0 +1,64 @@
+/**
+ * No invocation of a workgroup reads what another may not have written yet: every kernel that uses workgroup memory runs in an
+ * interpreter that holds all invocations of a workgroup in step and reports two accesses between which there is no barrier. A software
+ * adapter runs a workgroup in an order of its own and hides such a mistake; a real GPU does not.
+ */
+import { describe, expect, test } from "vitest";
+import { detectRaces } from "wgsl_reflect/wgsl_reflect.module.js";
+import { compile } from "../../src/compile/compile.js";
+import { fold, uniformWords } from "../../src/program/grid.js";
+import type { Bundle, Dispatch, Kernel, Variant } from "../../src/program/program.js";
+import { evaluate } from "../../src/program/size.js";
+
+const batch = 1;
+
+interface Shared {
+  readonly kernel: Kernel;
+  readonly variant: Variant;
+  readonly text: string;
+  /** Its dispatch over the least memory: the interpreter is slow, and the barriers are the same. */
+  readonly dispatch: Dispatch;
+}
+
+function kernelsWithSharedMemory({ program, wgsl }: Bundle): Shared[] {
+  const bytes = (d: Dispatch) => d.bindings.reduce((sum, id) => sum + evaluate(program.storages[id]!.bytes, batch), 0);
+  const dispatches = program.entries.flatMap((entry) => entry.segments.flatMap((segment) => segment.dispatches));
+  return program.kernels.flatMap((kernel, id) =>
+    kernel.variants.flatMap((variant) => {
+      const text = wgsl[variant.file]!;
+      // The interpreter knows no subgroups.
+      if (!text.includes("var<workgroup>") || text.includes("enable subgroups")) return [];
+      const mine = dispatches.filter((d) => d.kernel === id).sort((a, b) => bytes(a) - bytes(b));
+      return [{ kernel, variant, text, dispatch: mine[0]! }];
+    }),
+  );
+}
+
+/** Races and divergent barriers in the first workgroup. */
+function problems({ program }: Bundle, { kernel, dispatch }: Shared, text: string): string[] {
+  const uniform = uniformWords(dispatch, kernel, fold(1), batch);
+  const storages = dispatch.bindings.map((id) => new Float32Array(evaluate(program.storages[id]!.bytes, batch) / 4).fill(1));
+  const group: Record<string, unknown> = Object.fromEntries([...storages, { uniform }].map((data, i) => [i, data]));
+  const { races, errors } = detectRaces(inStep(text), "main", [1, 1, 1], { 0: group });
+  return [...errors, ...races.slice(0, 3).map((race) => race.message)];
+}
+
+/** The interpreter overlooks a barrier that is the first statement of a block; something that does nothing goes before it. */
+const inStep = (text: string): string => text.replaceAll("workgroupBarrier();", "let step_ = 0u; workgroupBarrier();");
+
+describe.each([
+  ["models/dit.graph.ts", "tiny"],
+  ["models/mlp.graph.ts", "tiny"],
+] as const)("%s, %s", (file, preset) => {
+  test("kernels with workgroup memory have their barriers", async () => {
+    const { bundle } = await compile(file, { preset, batch });
+    const kernels = kernelsWithSharedMemory(bundle);
+    expect(kernels.length).toBeGreaterThan(0);
+    for (const kernel of kernels) expect(problems(bundle, kernel, kernel.text), kernel.variant.file).toEqual([]);
+    // The same kernels without their barriers are seen to race: the interpreter does look.
+    for (const kernel of kernels) {
+      const bare = kernel.text.replaceAll("workgroupBarrier();", "");
+      expect(problems(bundle, kernel, bare).join(), kernel.variant.file).toContain("Data race");
+    }
+  });
+});

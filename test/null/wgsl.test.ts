@@ -1,0 +1,63 @@
+/**
+ * Every WGSL text that a compile can make, validated by Dawn with no driver behind it: each variant of each kernel compiles without a
+ * message and makes a pipeline with the runtime's own bind group layout, whatever this machine's adapters choose among them.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile } from "../../src/compile/compile.js";
+import type { Bundle } from "../../src/program/program.js";
+import { guard } from "../../src/runtime/guard.js";
+import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
+import { makePipelines, type PipelineRequest } from "../../src/runtime/pipelines.js";
+
+let dawn: DawnDevice;
+beforeAll(async () => {
+  dawn = await requestDevice({ backend: "null" });
+});
+afterAll(() => dawn?.dispose());
+
+const programs = [
+  ["models/dit.graph.ts", "tiny"],
+  ["models/dit.graph.ts", "fashion"],
+  ["models/dit.graph.ts", "DiT-S/4"],
+  ["models/mlp.graph.ts", "mnist"],
+] as const;
+const ways = [
+  ["web", {}],
+  ["minimum", { target: "minimum" }],
+  ["safe", { safe: true }],
+] as const;
+
+const everyVariant = ({ program, wgsl }: Bundle): PipelineRequest[] =>
+  program.kernels.flatMap((kernel) => kernel.variants.map((variant) => ({ kernel, variant, text: wgsl[variant.file]! })));
+
+/** Texts that an earlier program had too need no second look. */
+const seen = new Set<string>();
+
+describe.each(programs)("%s, %s", (file, preset) => {
+  test.each(ways)("target %s", async (_, options) => {
+    const { bundle } = await compile(file, { preset, batch: 4, ...options });
+    const requests = everyVariant(bundle);
+    const { features } = dawn.device;
+    for (const { variant } of requests)
+      expect([...(variant.requires.features ?? [])].filter((f) => !features.has(f))).toEqual([]);
+    if (options !== ways[0][1]) expect(requests.filter(({ variant }) => Object.keys(variant.requires).length > 0)).toEqual([]);
+
+    const fresh = requests.filter(({ text }) => !seen.has(text) && seen.add(text));
+    const said = await Promise.all(fresh.map((request) => messages(request)));
+    expect(said.flat()).toEqual([]);
+    const watch = guard(dawn.device);
+    expect(await makePipelines(dawn.device, watch, requests)).toHaveLength(requests.length);
+    watch.release();
+  });
+});
+
+/** Errors, warnings and notes of Dawn's compiler, with the line that they are about. */
+async function messages({ variant, text }: PipelineRequest): Promise<string[]> {
+  dawn.device.pushErrorScope("validation");
+  const info = await dawn.device.createShaderModule({ code: text }).getCompilationInfo();
+  const error = await dawn.device.popErrorScope();
+  const lines = info.messages.map(
+    (m) => `${variant.file}:${m.lineNum}: ${m.type}: ${m.message}: ${text.split("\n")[m.lineNum - 1]}`,
+  );
+  return error && lines.length === 0 ? [`${variant.file}: ${error.message}`] : lines;
+}
