@@ -27,7 +27,10 @@ const may: Readonly<Record<string, readonly string[]>> = {
   data: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   trainer: ["data", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],
-  cli: ["compile", "trainer", "data", "formats", "runtime", "runtime/node", "ir", "program", "diagnostics"],
+  // What Node does with a bundle: read it, give it weights, run it.
+  node: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
+  // Of the compiler it sees compile(), and what it prints: passes and their IR.
+  cli: ["compile", "node", "trainer", "data", "formats", "runtime", "runtime/node", "passes", "ir", "program", "diagnostics"],
   // The two public faces.
   language: ["dsl", "training", "diffusion"],
   index: ["language", "compile", "diagnostics"],
@@ -72,6 +75,7 @@ function roomOf(file: string): string {
 
 const all = sources.flatMap(importsOf);
 const imports = all.filter(({ to }) => to.endsWith(".ts") || to.startsWith("."));
+const violations = imports.filter(({ from, to }) => roomOf(from) !== roomOf(to) && !may[roomOf(from)]?.includes(roomOf(to)));
 const packages = all.filter((found) => !imports.includes(found));
 
 describe("rooms", () => {
@@ -88,9 +92,8 @@ describe("rooms", () => {
   });
 
   test("imports obey them", () => {
-    const wrong = imports.filter(({ from, to }) => roomOf(from) !== roomOf(to) && !may[roomOf(from)]?.includes(roomOf(to)));
     expect(
-      wrong.map(({ from, to, line }) => `src/${from}:${line} imports ${to}: ${roomOf(from)} may not call ${roomOf(to)}`),
+      violations.map(({ from, to, line }) => `src/${from}:${line} imports ${to}: ${roomOf(from)} may not call ${roomOf(to)}`),
     ).toEqual([]);
   });
 

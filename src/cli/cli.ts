@@ -23,6 +23,7 @@ function commands(io: Io): Command {
     })
     .showSuggestionAfterError()
     .showHelpAfterError("  help: dit-compile --help lists the commands, dit-compile COMMAND --help their options");
+  // Help lists them in this order.
   for (const register of [compile, run, doctor]) register(program, io);
   return program;
 }

@@ -52,7 +52,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     import("../compile/profile.js"),
     import("../passes/index.js"),
     import("../ir/print.js"),
-    import("../dsl/settings.js"),
+    import("../runtime/errors.js"),
   ]);
   if (/^[a-z-]+$/.test(model) && !existsSync(model)) {
     // More likely a command than a file without a suffix.

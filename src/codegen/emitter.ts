@@ -7,10 +7,11 @@ import type { Fn, Node, Value } from "../ir/graph.js";
 import { producers } from "../ir/graph.js";
 import { literal } from "../ir/ops/elementwise.js";
 import { opRow } from "../ir/ops/index.js";
+import { type Strided, strided } from "../ir/strides.js";
 import { threshold } from "../ir/ops/indexing.js";
 import { type DType, sizeOf } from "../ir/types.js";
 import { purposeOf } from "../program/random.js";
-import { type Size, mul, printSize, product, sameSize } from "../program/size.js";
+import { type Size, printSize, product, sameSize } from "../program/size.js";
 import { type Affine, type Atom, atom, constant, divide, key, plus, printIndex, times, zero } from "./index-math.js";
 
 /** The uniform's words, each size once. Word 4 is the first after the header. */
@@ -118,8 +119,10 @@ export class Emitter {
   }
 
   private make(v: Value, coords: readonly Affine[]): string {
-    const param = this.params.get(v);
-    if (param !== undefined) return this.load(v, param, coords);
+    // A stored operand, or views of one that strides can say.
+    const read = strided(v, (x) => this.viewOf(x));
+    const param = read && this.params.get(read.root);
+    if (param !== undefined) return this.load(v, param, read!, coords);
     const node = this.made.get(v);
     if (!node) throw new InternalError("a region's body reads a value it does not make");
     const x = node.inputs[0]!;
@@ -157,13 +160,16 @@ export class Emitter {
     return node.op === "fill" ? fusion.wgsl(args, node.attrs, v.type) : this.let(fusion.wgsl(args, node.attrs, v.type));
   }
 
-  private load(v: Value, param: number, coords: readonly Affine[]): string {
-    let index: Affine = zero;
-    let stride: Size = 1;
-    for (let i = coords.length - 1; i >= 0; i--) {
-      index = plus(index, times(coords[i]!, stride));
-      stride = mul(stride, v.type.shape[i]!);
-    }
+  private viewOf(v: Value): Node | undefined {
+    const node = this.made.get(v);
+    return node && opRow(node.op).fusion.kind === "view" ? node : undefined;
+  }
+
+  private load(v: Value, param: number, { strides, offset }: Strided, coords: readonly Affine[]): string {
+    let index: Affine = constant(offset);
+    coords.forEach((c, i) => {
+      index = plus(index, times(c, strides[i]!));
+    });
     this.loads.push({ param, index });
     const text = `${this.binding(param)}[${this.printIndex(index)}]`;
     return this.let(v.type.dtype === "bool" ? `${text} != 0u` : text);

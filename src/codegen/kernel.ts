@@ -74,11 +74,7 @@ export function kernelText(parts: TextParts): string {
   const bindings = parts.bindings.map(
     (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${parts.vec4?.includes(i) ? "vec4f" : storedType(b.dtype)}>;`,
   );
-  const hooksAndFile = `${parts.hooks}\n${unroll(wgslFile(parts.file), parts.consts)}`;
-  const body = hooksAndFile
-    .split("\n")
-    .map((line) => (line.startsWith("//") ? line : line.replaceAll(/\b[A-Z][A-Z0-9_]*\b/g, (name) => parts.sizes[name] ?? name)))
-    .join("\n");
+  const body = `${withSizes(parts.hooks, parts.sizes)}\n${familyText(parts)}`;
   const math = /\b(tanh_|expm1_|sigmoid_)\(/.test(parts.hooks) ? [wgslFile("./kernels/math.wgsl")] : [];
   return [
     ...(parts.enables ?? []),
@@ -96,6 +92,26 @@ export function kernelText(parts: TextParts): string {
     ...math,
     body,
   ].join("\n");
+}
+
+/** Names of sizes replaced by the words they stand for; comments stay as they are. */
+const withSizes = (text: string, sizes: TextParts["sizes"]): string =>
+  text
+    .split("\n")
+    .map((line) => (line.startsWith("//") ? line : line.replaceAll(/\b[A-Z][A-Z0-9_]*\b/g, (name) => sizes[name] ?? name)))
+    .join("\n");
+
+const familyTexts = new Map<string, string>();
+
+/** The family's file, unrolled: the same for most of the thousands of dispatches that it is asked for. */
+function familyText({ file, consts, sizes }: TextParts): string {
+  const key = JSON.stringify([file, consts, sizes]);
+  let text = familyTexts.get(key);
+  if (text === undefined) {
+    text = withSizes(unroll(wgslFile(file), consts), sizes);
+    familyTexts.set(key, text);
+  }
+  return text;
 }
 
 /**

@@ -4,12 +4,11 @@
  * Written as one event: everything goes into a new folder beside the old one, which then takes its name. A crash leaves the old bundle
  * or the new one, never a mixture; a folder that is no bundle is not touched. Files that a user put beside ours (weights, say) stay.
  */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { DitError, fail } from "../diagnostics/diagnostic.js";
-import { type Bundle, FORMAT, type Program } from "../program/program.js";
-import { validate } from "../program/validate.js";
+import { fail } from "../diagnostics/diagnostic.js";
+import { type Bundle, FORMAT } from "../program/program.js";
 import { declarations } from "./declarations.js";
 import { indexScript } from "./index-script.js";
 import { readableJson } from "./text.js";
@@ -19,12 +18,12 @@ const OWN = new Set(["program.json", "constants.bin", "index.js", "index.d.ts", 
 const NOT_OURS = "name a new folder, or one that dit-compile wrote";
 
 /** Every file of a bundle by its path, in a fixed order. Same bundle, same bytes. */
-export function bundleFiles(bundle: Bundle): Map<string, string | Uint8Array> {
+export function bundleFiles(bundle: Bundle, runtime?: string): Map<string, string | Uint8Array> {
   const { program, wgsl, constants } = bundle;
   return new Map<string, string | Uint8Array>([
     ["program.json", `${readableJson(program)}\n`],
     ["constants.bin", constants],
-    ["index.js", indexScript(program)],
+    ["index.js", indexScript(program, runtime)],
     ["index.d.ts", declarations(program)],
     // Without it Node takes index.js for CommonJS.
     ["package.json", `${JSON.stringify({ private: true, type: "module", main: "index.js", types: "index.d.ts" }, null, 2)}\n`],
@@ -94,65 +93,6 @@ async function replace(target: string, fresh: string, aside: string, names: read
     throw error;
   }
   await rm(aside, { recursive: true, force: true });
-}
-
-/**
- * Reads and checks a bundle. Errors: DIT7012 (not there, not a bundle, or one that this version cannot run), DIT7013 (its files are
- * not those that it was compiled to).
- */
-export async function readBundle(dir: string): Promise<Bundle> {
-  const program = await readProgram(dir);
-  const names = variantFiles(program);
-  const constants = new Uint8Array(await part(dir, "constants.bin"));
-  const texts = await Promise.all(names.map(async (name) => [name, (await part(dir, name)).toString("utf8")] as const));
-  const wgsl = Object.fromEntries(texts);
-  refuse(dir, validate(program, wgsl, constants.byteLength));
-  const found = programHash(program, wgsl, constants);
-  if (found !== program.hash) {
-    fail("DIT7013", `${dir} was changed after it was compiled`, {
-      notes: [`program.json says ${program.hash}`, `its files make ${found}`],
-      help: "compile it again",
-    });
-  }
-  return { program, wgsl, constants };
-}
-
-async function readProgram(dir: string): Promise<Program> {
-  const info = await stat(dir).catch(() => undefined);
-  if (!info) fail("DIT7012", `there is no bundle ${dir}`, { help: "dit-compile MODEL -o DIR writes one" });
-  if (!info.isDirectory()) fail("DIT7012", `${dir} is a file, expected the folder of a bundle`);
-  const file = join(dir, "program.json");
-  if (!(await stat(file).catch(() => undefined))) {
-    fail("DIT7012", `${dir} is not a bundle: it has no program.json`, { help: "dit-compile MODEL -o DIR writes one" });
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse((await part(dir, "program.json")).toString("utf8"));
-  } catch (error) {
-    if (error instanceof DitError) throw error;
-    fail("DIT7012", `${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  // File names lead to files next, so they are checked before there are any texts.
-  const anyText = new Proxy({}, { getOwnPropertyDescriptor: () => ({ configurable: true, enumerable: true, value: "" }) });
-  refuse(dir, validate(value, anyText));
-  return value as Program;
-}
-
-function refuse(dir: string, problems: readonly string[]): void {
-  if (problems.length > 0) fail("DIT7012", `${dir} is not a valid bundle`, { notes: problems, help: "compile it again" });
-}
-
-const variantFiles = (program: Program): string[] => [
-  ...new Set(program.kernels.flatMap((kernel) => kernel.variants.map(({ file }) => file))),
-];
-
-const part = (dir: string, name: string): Promise<Buffer> =>
-  readFile(join(dir, name)).catch((error: unknown) => systemError("DIT7012", `cannot read ${join(dir, name)}`, error));
-
-/** SHA-256 of all that decides what a program computes: everything but the hash itself and the report. */
-export function programHash(program: Program, wgsl: Bundle["wgsl"], constants: Uint8Array): string {
-  const { hash: _, report: __, ...rest } = program;
-  return createHash("sha256").update(JSON.stringify(rest)).update(JSON.stringify(wgsl)).update(constants).digest("hex");
 }
 
 /** "permission denied" out of "EACCES: permission denied, mkdir '/x'"; what is no refusal of the system is thrown on. */

@@ -1,6 +1,6 @@
 /**
  * The bundle's index.d.ts: every entry with its inputs and outputs by name, as typed arrays, with shapes in comments. It stands alone:
- * no import, and GPUDevice is whatever the consumer's own types say it is.
+ * no import, and GPUDevice, AbortSignal and URL are whatever the consumer's own types say.
  */
 import type { Entry, Port, Program } from "../program/program.js";
 import { printSize } from "../program/size.js";
@@ -47,7 +47,10 @@ function portText({ name, dtype, axes, shape }: Port, type: string): string {
 const FIXED = `
 export type EntryName = keyof Entries;
 export type TypedArray = Float32Array | Int32Array | Uint32Array | Uint8Array | Uint16Array;
-type Device = typeof globalThis extends { GPUDevice: { prototype: infer D } } ? D : object;
+// Names of the platform, where the consumer's types know them.
+type Device = typeof globalThis extends { GPUDevice: { prototype: infer T } } ? T : object;
+type Signal = typeof globalThis extends { AbortSignal: { prototype: infer T } } ? T : object;
+type Address = string | (typeof globalThis extends { URL: { prototype: infer T } } ? T : never);
 
 export interface Progress {
   readonly stage: "files" | "pipelines" | "weights";
@@ -61,7 +64,7 @@ export interface LoadOptions {
   /** Entries to load; memory is taken for these alone. Default: all. */
   readonly entries?: readonly EntryName[] | undefined;
   /** Where the weights (safetensors, state-dict keys) are, relative to this folder. Default: zeros, and \`write\` sets them. */
-  readonly weights?: string | URL | undefined;
+  readonly weights?: Address | undefined;
   /** Default in a browser: one of its own. Node needs one. */
   readonly device?: Device | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -70,13 +73,13 @@ export interface LoadOptions {
   readonly memoryLimit?: number | undefined;
   /** About how long one submit may keep the device; default in a browser: 12. */
   readonly submitBudgetMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
 }
 
 export interface StepOptions {
   /** After each round of a repeated segment. */
   readonly onStep?: ((done: number, total: number) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
 }
 
 export interface Session {
@@ -107,5 +110,5 @@ export declare class DitRuntimeError extends Error {
 /** Loads this program and gets a device for it. Rejects with a DitRuntimeError. */
 export declare function load(options?: LoadOptions): Promise<Session>;
 /** Loads a bundle from another address. */
-export declare function loadFrom(folder: string | URL, options?: LoadOptions): Promise<Session>;
+export declare function loadFrom(folder: Address, options?: LoadOptions): Promise<Session>;
 `;

@@ -10,8 +10,8 @@ import type { Program } from "../program/program.js";
 export const titleOf = ({ hash, model }: Program): string =>
   `// dit-compile program ${hash}: ${model.name}${model.preset ? ` ${model.preset}` : ""}. Generated.`;
 
-export function indexScript(program: Program): string {
-  const runtime = runtimeText();
+/** `runtime` is the runtime bundled into one text; by default the one of this installation. */
+export function indexScript(program: Program, runtime = runtimeText()): string {
   // The runtime's own `load` takes an address; ours is exported in its place.
   const exported = /\nexport \{([^{}]*)\};\s*$/.exec(runtime);
   const names = exported?.[1]?.split(",").map((name) => name.trim());

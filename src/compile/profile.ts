@@ -4,7 +4,6 @@
  */
 import { basename } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
-import { suggestion } from "../dsl/settings.js";
 import { readFileBytes } from "../formats/files.js";
 import { type Profile, webLimits } from "../program/program.js";
 
@@ -17,7 +16,7 @@ export async function readTarget(target: string): Promise<"web" | "minimum" | Pr
   if (target === "web" || target === "minimum") return target;
   if (!/[./\\]/.test(target)) {
     fail("DIT7002", `there is no target "${target}"`, {
-      help: `${suggestion(target, ["web", "minimum"])} a file is named by its path, like ./gpu.json`,
+      help: "targets are web, minimum, and files by their path, like ./gpu.json",
     });
   }
   const text = new TextDecoder().decode(await readFileBytes(target));

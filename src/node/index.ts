@@ -1,7 +1,7 @@
 /** dit-compile in Node: bundles on disk, devices through Dawn, sessions with weights from files. */
-export { bundleFiles, readBundle, writeBundle } from "../compile/bundle.js";
 export { type DawnDevice, type DeviceOptions, requestDevice } from "../runtime/node/dawn.js";
 export { type DriverKind, ensureDriver } from "../runtime/node/driver.js";
 export { type LoadOptions, load } from "./load.js";
+export { programHash, readBundle } from "./read-bundle.js";
 export { type RunEntryOptions, runEntry } from "./run-entry.js";
 export { openWeights, type WeightsFile, writeWeights } from "./weights.js";

@@ -1,8 +1,8 @@
 /** A compiled program in Node, ready to run: bundle, device, weights. */
-import { readBundle } from "../compile/bundle.js";
 import type { Bundle } from "../program/program.js";
 import type { DriverKind } from "../runtime/node/driver.js";
 import { createSession, type Session, type SessionOptions } from "../runtime/session.js";
+import { readBundle } from "./read-bundle.js";
 import { openWeights, writeWeights } from "./weights.js";
 
 export interface LoadOptions extends SessionOptions {

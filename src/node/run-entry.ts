@@ -3,11 +3,11 @@
  * All that does not fit is one error that lists it, before anything is allocated.
  */
 import { type Diagnostic, DitError, fail } from "../diagnostics/diagnostic.js";
-import { suggestion } from "../dsl/settings.js";
 import { toFloat32 } from "../formats/floats.js";
 import type { SafetensorsDtype, StoredTensor, TensorData } from "../formats/safetensors.js";
 import type { Bundle, Entry, Port, Program, ScalarType } from "../program/program.js";
 import { evaluate } from "../program/size.js";
+import { suggestion } from "../runtime/errors.js";
 import type { InputData, TypedArray } from "../runtime/inputs.js";
 import type { Session } from "../runtime/session.js";
 import { type LoadOptions, load } from "./load.js";

@@ -4,6 +4,8 @@
  */
 export class Dependences {
   private readonly needs: Uint32Array[] = [];
+  /** Groups that are not part of another by now. Most are short-lived, and nobody asks about them again. */
+  private readonly alive = new Set<number>();
   private readonly words: number;
 
   /** `capacity`: the most groups there will be. */
@@ -15,7 +17,7 @@ export class Dependences {
   open(direct: Iterable<number>): void {
     const needs = new Uint32Array(this.words);
     for (const g of direct) this.addTo(needs, g);
-    this.needs.push(needs);
+    this.alive.add(this.needs.push(needs) - 1);
   }
 
   /** Whether `a` cannot begin before `b` has ended. */
@@ -25,12 +27,21 @@ export class Dependences {
 
   /** From now on `b` is part of `a`. */
   merge(a: number, b: number): void {
-    const union = this.needs[a]!;
-    for (let w = 0; w < this.words; w++) union[w]! |= this.needs[b]![w]!;
+    const [union, more] = [this.needs[a]!, this.needs[b]!];
+    // What needs `a` has all that `a` needed before, so that only the news must be handed on: a few words of hundreds.
+    const news: number[] = [];
+    for (let w = 0; w < this.words; w++) {
+      if ((more[w]! & ~union[w]!) !== 0) news.push(w);
+      union[w]! |= more[w]!;
+    }
     // Merged, they do not wait for each other.
     for (const g of [a, b]) union[g >> 5]! &= ~(1 << (g & 31));
-    for (let g = 0; g < this.needs.length; g++) {
-      if (g !== a && g !== b && (this.has(g, a) || this.has(g, b))) this.addTo(this.needs[g]!, a);
+    this.alive.delete(b);
+    for (const g of this.alive) {
+      if (g === a) continue;
+      const needs = this.needs[g]!;
+      if (this.has(g, a)) for (const w of news) needs[w]! |= union[w]!;
+      else if (this.has(g, b)) this.addTo(needs, a);
     }
   }
 

@@ -11,7 +11,7 @@ import { Builder } from "../ir/builder.js";
 import type { Fn, Node, Value } from "../ir/graph.js";
 import { add, fill } from "../ir/ops/elementwise.js";
 import { opRow } from "../ir/ops/index.js";
-import { type Pass, mapFns } from "./pass.js";
+import { mapFns, type Pass } from "./pass.js";
 
 export const differentiate: Pass = {
   name: "differentiate",

@@ -44,6 +44,8 @@ class Fuser {
   private readonly groupOf: (number | undefined)[];
   private readonly groups: number[][] = [];
   private readonly dependences: Dependences;
+  /** Anchors that store their result transposed. */
+  private readonly turned = new Set<number>();
   private readonly results: ReadonlyMap<Value, readonly Result[]>;
   private readonly paramNames: ReadonlyMap<Value, string>;
 
@@ -70,6 +72,8 @@ class Fuser {
       if (this.roles[i] === "anchor") this.open(i);
       if (this.roles[i] === "pointwise") this.place(i);
     });
+    this.joinAgain();
+    this.absorbOperands();
     this.absorbTransposes();
     this.copyResults();
     return this.emit();
@@ -86,6 +90,10 @@ class Fuser {
   /** Puts a pointwise node into the groups it reads from, merged, or into one of its own. */
   private place(i: number): void {
     this.open(i);
+    this.joinSources(i);
+  }
+
+  private joinSources(i: number): void {
     for (const v of this.fn.nodes[i]!.inputs) {
       const source = this.rootThroughRenames(v);
       const group = source === undefined ? undefined : this.groupOf[source];
@@ -93,6 +101,38 @@ class Fuser {
       if (space(this.fn.nodes[source!]!) !== space(this.fn.nodes[i]!)) continue;
       this.tryJoin(group, this.groupOf[i]!);
     }
+  }
+
+  /**
+   * While a chain grows, its unfinished ends count as buffers, which can part what fits together as a whole (an optimizer's update). So
+   * groups that read from one another are tried again, now that each has its final readers.
+   */
+  private joinAgain(): void {
+    for (let before = -1; before !== this.count(); ) {
+      before = this.count();
+      this.fn.nodes.forEach((_, i) => {
+        if (this.roles[i] === "pointwise") this.joinSources(i);
+      });
+    }
+  }
+
+  private count(): number {
+    return this.groups.filter((g) => g.length > 0).length;
+  }
+
+  /** A reduction computes its operand as it reads it, when nobody else reads it and each element is read once. */
+  private absorbOperands(): void {
+    this.fn.nodes.forEach((node, i) => {
+      if (this.roles[i] !== "anchor" || node.op === "dot") return;
+      const source = this.rootThroughRenames(node.inputs[0]!);
+      const group = source === undefined ? undefined : this.groupOf[source];
+      if (group === undefined || this.roles[source!] !== "pointwise") return;
+      const set = new Set(this.groups[group]!);
+      const outputs = this.groups[group]!.filter((j) => this.isRead(this.fn.nodes[j]!.outputs[0]!, set));
+      if (outputs.length !== 1 || outputs[0] !== source || !this.isRead(this.fn.nodes[source!]!.outputs[0]!, set)) return;
+      if (this.isRead(this.fn.nodes[source!]!.outputs[0]!, new Set([...set, i]))) return;
+      this.tryJoin(group, this.groupOf[i]!);
+    });
   }
 
   private tryJoin(a: number, b: number): void {
@@ -168,6 +208,7 @@ class Fuser {
         this.roles[read[0]!] = "pointwise";
         this.groupOf[read[0]!] = this.groupOf[i];
         this.groups[this.groupOf[i]!]!.push(read[0]!);
+        this.turned.add(i);
       }
     });
   }
@@ -188,7 +229,10 @@ class Fuser {
   private storeAliasRoot(i: number): void {
     const from = this.made.get(this.fn.nodes[i]!.inputs[0]!);
     if (from === undefined || this.groupOf[from] !== undefined) return;
-    if (this.roles[from] === "view" && aliasOps.includes(this.fn.nodes[from]!.op)) return this.storeAliasRoot(from);
+    if (this.roles[from] === "view" && aliasOps.includes(this.fn.nodes[from]!.op)) {
+      this.storeAliasRoot(from);
+      return;
+    }
     this.open(from);
     this.roles[from] = "pointwise";
   }
@@ -246,7 +290,11 @@ class Fuser {
       const known = inner.get(v);
       if (known) return known;
       const i = this.made.get(v);
-      if (i !== undefined && (set.has(i) || ((this.roles[i] === "view" || this.roles[i] === "free") && this.groupOf[i] === undefined))) return clone(i, v);
+      if (
+        i !== undefined &&
+        (set.has(i) || ((this.roles[i] === "view" || this.roles[i] === "free") && this.groupOf[i] === undefined))
+      )
+        return clone(i, v);
       const param: Value = { type: v.type, name: v.name ?? `x${params.length}` };
       params.push({ name: `x${params.length}`, kind: "input", value: param });
       inputs.push(v);
@@ -269,7 +317,7 @@ class Fuser {
       const v = this.fn.nodes[i]!.outputs[0]!;
       if (!inner.has(v)) clone(i, v);
       // The anchor under an absorbed transpose stays inside.
-      const hidden = i === anchor && group.length > 1;
+      const hidden = this.turned.has(i);
       if (!hidden && (this.isRead(v, set) || group.length === 1)) outputs.push(v);
     }
     const name = `region${this.bodies.length}`;

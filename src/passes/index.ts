@@ -3,7 +3,8 @@ import { cse } from "./cse.js";
 import { dce } from "./dce.js";
 import { differentiate } from "./differentiate.js";
 import { fuse } from "./fuse.js";
+import { layout } from "./layout.js";
 import type { Pass } from "./pass.js";
 import { simplify } from "./simplify/index.js";
 
-export const passes: readonly Pass[] = [differentiate, simplify, cse, dce, fuse];
+export const passes: readonly Pass[] = [differentiate, simplify, cse, dce, layout, fuse];

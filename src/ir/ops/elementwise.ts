@@ -21,6 +21,7 @@ export const reciprocal = declareOp("reciprocal", ["x"]);
 export const isFinite = declareOp("is_finite", ["x"]);
 export const not = declareOp("not", ["x"]);
 export const stopGradient = declareOp("stop_gradient", ["x"]);
+export const copy = declareOp("copy", ["x"]);
 export const cast = declareOp("cast", ["x"], { dtype: "dtype" });
 export const add = declareOp("add", ["x", "y"]);
 export const sub = declareOp("sub", ["x", "y"]);
@@ -190,6 +191,14 @@ export const elementwiseOps: readonly AnyOp[] = [
     wgsl: (x) => `!${x}`,
     vjp: flat,
     samples: [{ inputs: [t("bool", 3, 5)], domain: [0, 2] }],
+  }),
+  elementwise(copy, {
+    doc: "x itself, stored in memory of its own: placed by the layout pass where strides cannot say a view",
+    accepts: arithmetic,
+    scalar: (x) => x!,
+    wgsl: (x) => x!,
+    vjp: (_b, { dy }) => [dy],
+    samples: unary,
   }),
   elementwise(stopGradient, {
     doc: "x itself; no gradient passes",

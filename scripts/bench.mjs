@@ -1,0 +1,124 @@
+// Times the compiler and its programs, each job on each adapter in a process of its own; a table, and everything in out/bench.json.
+//   npm run bench                                       all jobs, on lavapipe and SwiftShader
+//   npm run bench -- forward --adapter lavapipe         jobs whose name has this word, on one adapter (hardware, lavapipe, swiftshader)
+//   npm run bench -- "train fashion" --runs 10
+// It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { jobs } from "../bench/jobs.mjs";
+import { ms, table } from "../bench/statistics.mjs";
+import { fromDist, root } from "./dist.mjs";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    adapter: { type: "string", multiple: true },
+    runs: { type: "string", default: "5" },
+    "no-build": { type: "boolean", default: false },
+    output: { type: "string", default: join(root, "out/bench.json") },
+  },
+});
+const kinds = ["hardware", "lavapipe", "swiftshader"];
+const adapters = values.adapter ?? ["lavapipe", "swiftshader"];
+const runs = Number(values.runs);
+const chosen = jobs.filter(({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)));
+if (adapters.some((kind) => !kinds.includes(kind)) || !(Number.isInteger(runs) && runs >= 1) || chosen.length === 0) {
+  console.error(`usage: npm run bench -- [JOB …] [--adapter ${kinds.join("|")}] [--runs N] [--output FILE] [--no-build]`);
+  console.error(`jobs: ${jobs.map(({ name }) => name).join(", ")}`);
+  process.exit(2);
+}
+
+if (!values["no-build"]) execFileSync(process.execPath, [join(root, "scripts/build.mjs")], { stdio: "inherit" });
+const { chooseDriver, driverEnv } = await fromDist("runtime/node/driver.js");
+// Compile jobs need no adapter.
+const work = chosen.flatMap((job) => (job.kind === "compile" ? [{ job }] : adapters.map((adapter) => ({ job, adapter }))));
+const results = [];
+const failures = [];
+for (const { job, adapter } of work) {
+  console.error(`${job.name}${adapter ? ` on ${adapter}` : ""} …`);
+  try {
+    results.push(measure(job, adapter));
+  } catch (error) {
+    failures.push(`${job.name}${adapter ? ` on ${adapter}` : ""}: ${error.message}`);
+  }
+}
+
+const output = resolve(values.output);
+mkdirSync(dirname(output), { recursive: true });
+const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, node: process.version, platform: process.platform };
+writeFileSync(
+  output,
+  `${JSON.stringify({ commit: commit(), date: new Date().toISOString(), machine, runs, results, failures }, null, 2)}\n`,
+);
+console.log(`commit ${commit()}, Node ${process.version}, ${machine.cores} × ${machine.cpu}, ${runs} runs after warm-up\n`);
+console.log(report());
+console.log(`\nwrote ${output}`);
+for (const failure of failures) console.error(`error: ${failure}`);
+process.exit(failures.length > 0 ? 1 : 0);
+
+/** Runs a job in a child with the driver's variables and an empty shader cache, so that the first run is a first run. */
+function measure(job, adapter) {
+  const cache = mkdtempSync(join(tmpdir(), "dit-compile-bench-"));
+  try {
+    const driver = adapter ? driverEnv(chooseDriver(adapter)) : {};
+    const env = { ...process.env, ...driver, MESA_SHADER_CACHE_DIR: cache };
+    const { status, signal, stdout } = spawnSync(process.execPath, [join(root, "bench/job.mjs"), job.name, String(runs)], {
+      cwd: root,
+      env,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    if (status !== 0) throw new Error(signal ? `the process died (${signal})` : `the process ended with ${status}`);
+    return JSON.parse(stdout.trim().split("\n").at(-1));
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
+}
+
+function commit() {
+  try {
+    const git = (...args) =>
+      execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    return git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain") === "" ? "" : " with changes");
+  } catch {
+    return "unknown";
+  }
+}
+
+/** Times in milliseconds. `first` is the first run: for a program, with the driver's own compiling; `reference` before and after. */
+function report() {
+  const head = [
+    "job",
+    "adapter",
+    "batch",
+    "load",
+    "first",
+    "median",
+    "min",
+    "max",
+    "spread",
+    "GFLOP/s",
+    "dispatches",
+    "MiB",
+    "reference",
+  ];
+  const rows = results.map((r) => [
+    r.name,
+    r.driver ?? "-",
+    String(r.batch),
+    ms(r.loadMs),
+    ms(r.firstMs),
+    ms(r.medianMs),
+    ms(r.minMs),
+    ms(r.maxMs),
+    `${Math.round(r.spread * 100)} %`,
+    r.gflopPerSecond === undefined ? "" : r.gflopPerSecond.toPrecision(3),
+    r.dispatches === undefined ? "" : String(r.dispatches),
+    r.memoryBytes === undefined ? "" : (r.memoryBytes / 2 ** 20).toFixed(0),
+    r.referenceBeforeMs === undefined ? "" : `${ms(r.referenceBeforeMs)} → ${ms(r.referenceAfterMs)}`,
+  ]);
+  return table([head, ...rows]);
+}

@@ -1,0 +1,145 @@
+/** `dit-compile sample WHAT`: images from a bundle, a folder that `train` wrote, or a model file, as one PNG grid. */
+import { existsSync } from "node:fs";
+import { extname, join } from "node:path";
+import type { Command } from "commander";
+import { fail } from "../diagnostics/diagnostic.js";
+import type { Bundle } from "../program/program.js";
+import type { DriverKind } from "../runtime/node/driver.js";
+import { driverOption } from "./doctor.js";
+import type { Io } from "./io.js";
+import { collect, wholeNumber } from "./options.js";
+import { progress } from "./progress.js";
+
+interface Flags {
+  readonly preset?: string;
+  readonly set: readonly string[];
+  readonly weights?: string;
+  readonly classes?: readonly number[];
+  readonly count?: number;
+  readonly seed: number;
+  readonly batch?: number;
+  readonly columns?: number;
+  readonly scale: number;
+  readonly output: string;
+  readonly driver?: DriverKind;
+}
+
+export function register(program: Command, io: Io): void {
+  program
+    .command("sample")
+    .description("draw images with a trained model")
+    .argument("<what>", "a bundle, a folder that `dit-compile train` wrote, or a model file")
+    .option("-w, --weights <file>", "safetensors; default: weights.safetensors of the folder")
+    .option("-p, --preset <name>", "of a model file")
+    .option("-s, --set <key=value>", "of a model file: sampler=ddim, respacing=ddim50, guidance=3 …; repeatable", collect, [])
+    .option("-c, --classes <list>", "classes to draw, in turn, like 0,1,2; default: all (at most 10)", classList)
+    .option("-n, --count <n>", "number of images; default: one of each class", wholeNumber("--count"))
+    .option("--seed <n>", "of the noise", wholeNumber("--seed", 0), 0)
+    .option(
+      "-b, --batch <n>",
+      "images at a time; the images do not depend on it; default: all, at most 64",
+      wholeNumber("--batch"),
+    )
+    .option("--columns <n>", "images in a row; default: the number of classes", wholeNumber("--columns"))
+    .option("--scale <n>", "enlarge by this whole factor", wholeNumber("--scale"), 1)
+    .requiredOption("-o, --output <file>", ".png for a grid, .safetensors for the numbers")
+    .addOption(driverOption())
+    .action(async (what: string, flags: Flags) => {
+      const { ensureDriver } = await import("../runtime/node/driver.js");
+      await ensureDriver(flags.driver);
+      await sampleCommand(what, flags, io);
+    });
+}
+
+const classList = (text: string): number[] =>
+  text
+    .split(",")
+    .map((part) =>
+      /^\d+$/.test(part.trim()) ? Number(part) : fail("DIT7001", `--classes ${text}: "${part}" is no class number`),
+    );
+
+/** Without the search for a driver. */
+export async function sampleCommand(what: string, flags: Flags, io: Io): Promise<void> {
+  const kind = extname(flags.output);
+  if (kind !== ".png" && kind !== ".safetensors") {
+    fail("DIT7001", `--output ${flags.output}: expected a name that ends in .png or .safetensors`);
+  }
+  const [{ writeFileAtomic }, { writeSafetensors }, { gridPng }, { requestDevice }, { sample }, { readWeights }] =
+    await Promise.all([
+      import("../formats/files.js"),
+      import("../formats/safetensors.js"),
+      import("../data/grid.js"),
+      import("../runtime/node/dawn.js"),
+      import("../trainer/sampler.js"),
+      import("../trainer/weights.js"),
+    ]);
+  const { bundle, folder } = await open(what, flags);
+  const file = flags.weights ?? weightsBeside(what, folder);
+  const weights = await readWeights(file, bundle.program);
+  const classes = flags.classes ?? allClasses(bundle);
+  const labels = Array.from({ length: flags.count ?? classes.length }, (_, i) => classes[i % classes.length]!);
+  const dawn = await requestDevice();
+  const meter = progress("drawing", { print: (line) => io.err(`${line}\n`) });
+  try {
+    const { images, shape } = await sample({
+      bundle,
+      device: dawn.device,
+      weights,
+      labels,
+      seed: flags.seed,
+      batch: flags.batch,
+      onStep: (done, total) => meter.update(done, total),
+    });
+    meter.end();
+    const bytes =
+      kind === ".png"
+        ? gridPng(images, shape, { columns: flags.columns ?? Math.min(labels.length, classes.length), scale: flags.scale })
+        : writeSafetensors(
+            new Map([
+              ["x", { dtype: "F32" as const, shape, data: images }],
+              ["y", { dtype: "I32" as const, shape: [labels.length], data: Int32Array.from(labels) }],
+            ]),
+            { program: bundle.program.hash, seed: String(flags.seed) },
+          );
+    await writeFileAtomic(flags.output, bytes);
+    io.err(`wrote ${flags.output}: ${labels.length} images of ${shape.slice(1).join(" x ")}\n`);
+  } finally {
+    meter.end();
+    dawn.dispose();
+  }
+}
+
+/** The program, and the folder that its weights may lie in. */
+async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bundle; readonly folder?: string }> {
+  if (what.endsWith(".ts")) {
+    const { compile } = await import("../compile/compile.js");
+    const { bundle } = await compile(what, {
+      set: flags.set,
+      entries: ["sample"],
+      ...(flags.preset === undefined ? {} : { preset: flags.preset }),
+    });
+    return { bundle };
+  }
+  if (flags.preset !== undefined || flags.set.length > 0) {
+    fail("DIT7001", `${what} is compiled already: --preset and --set would change nothing`, {
+      help: "name the model file instead, with --weights",
+    });
+  }
+  const { readBundle } = await import("../node/index.js");
+  const run = existsSync(join(what, "bundle", "program.json"));
+  return { bundle: await readBundle(run ? join(what, "bundle") : what), folder: what };
+}
+
+function weightsBeside(what: string, folder: string | undefined): string {
+  const file = folder === undefined ? undefined : join(folder, "weights.safetensors");
+  if (file !== undefined && existsSync(file)) return file;
+  return fail("DIT7001", `there are no weights to draw with${folder === undefined ? "" : ` in ${what}`}`, {
+    help: "give --weights FILE, or a folder that dit-compile train wrote",
+  });
+}
+
+function allClasses({ program }: Bundle): number[] {
+  const { numClasses } = program.model.config;
+  const count = typeof numClasses === "number" ? Math.min(10, numClasses) : 1;
+  return Array.from({ length: count }, (_, i) => i);
+}

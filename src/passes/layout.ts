@@ -1,0 +1,95 @@
+/**
+ * layout — copy an operand that a dot cannot read in strides, so that the dot becomes a plain matrix product.
+ *
+ *   %h = merge(%t) …; %y = dot(%h, %w) {over=[hidden]}   ⇒   %h = merge(%t) …; %c = copy(%h); %y = dot(%c, %w) {over=[hidden]}
+ *   where %t is a transposed view: its axes do not run on into each other
+ *
+ * A dot is a matrix product when each operand's own axes, and the contracted ones, are one run in memory each. An operand that fails is
+ * stored once in its own order if that is enough, else with its own axes before the contracted ones (patches of an image). The copy costs
+ * a pass over the operand; the naive kernel it saves costs a division per multiply-add.
+ */
+import type { Fn, Node, Value } from "../ir/graph.js";
+import { dotAxes } from "../ir/ops/contract.js";
+import { opRow } from "../ir/ops/index.js";
+import { rowMajor, run, strided } from "../ir/strides.js";
+import { sizeOf } from "../ir/types.js";
+import type { Size } from "../program/size.js";
+import { mapFns, type Pass } from "./pass.js";
+
+export const layout: Pass = {
+  name: "layout",
+  doc: "Copy operands of dots that no strides can describe, so that the dots become plain matrix products.",
+  run: (module) => (module.stage === "kernel" ? module : mapFns(module, storeOperands)),
+};
+
+function storeOperands(fn: Fn): Fn {
+  const made = new Map<Value, Node>();
+  const out: Node[] = [];
+  const copies = new Map<string, Value>();
+  const ids = new Map<Value, number>();
+  const idOf = (v: Value) => ids.get(v) ?? ids.set(v, ids.size).get(v)!;
+  const push = (node: Node): Value => {
+    out.push(node);
+    for (const v of node.outputs) made.set(v, node);
+    return node.outputs[0]!;
+  };
+  const viewOf = (v: Value): Node | undefined => {
+    const node = made.get(v);
+    return node && opRow(node.op).fusion.kind === "view" ? node : undefined;
+  };
+
+  const stored = (v: Value, own: readonly string[], over: readonly string[], loc: Node["loc"]): Value => {
+    const fits = (axes: readonly string[], strides: readonly Size[], names: readonly string[]) =>
+      run(
+        names.map((n) => strides[axes.indexOf(n)]!),
+        names.map((n) => sizeOf(v.type, n)!),
+      ) !== undefined;
+    const good = (axes: readonly string[], strides: readonly Size[]) => fits(axes, strides, own) && fits(axes, strides, over);
+    const read = strided(v, viewOf);
+    if (read && good(v.type.axes, read.strides)) return v;
+    const natural = good(v.type.axes, rowMajor(v.type.shape));
+    const rest = v.type.axes.filter((a) => !own.includes(a) && !over.includes(a));
+    const order = natural ? v.type.axes : [...rest, ...own, ...over];
+    const key = `${idOf(v)} ${order.join(" ")}`;
+    const known = copies.get(key);
+    if (known) return known;
+    const at = loc ? { loc } : {};
+    const type = { ...v.type, axes: order, shape: order.map((n) => sizeOf(v.type, n)!) };
+    const turned = natural ? v : push({ op: "transpose", inputs: [v], attrs: { axes: order }, outputs: [{ type }], ...at });
+    const copy = push({ op: "copy", inputs: [turned], attrs: {}, outputs: [{ type, ...(v.name ? { name: v.name } : {}) }], ...at });
+    copies.set(key, copy);
+    return copy;
+  };
+
+  let changed = false;
+  for (const node of fn.nodes) {
+    if (node.op !== "dot") {
+      push(node);
+      continue;
+    }
+    const [x, y] = [node.inputs[0]!, node.inputs[1]!];
+    const { batch, m, n, k } = dotAxes(x.type.axes, y.type.axes, node.attrs.over as readonly string[]);
+    const worth = batch.length <= 2 && x.type.dtype === "f32";
+    const inputs = worth ? [stored(x, m, k, node.loc), stored(y, n, k, node.loc)] : node.inputs;
+    changed ||= inputs[0] !== x || inputs[1] !== y;
+    // A copy keeps left and right, so the result's axes may come in another order than before.
+    for (const step of inputs[0] === x && inputs[1] === y ? [node] : reordered(node, inputs)) push(step);
+  }
+  return changed ? { ...fn, nodes: out } : fn;
+}
+
+/** The dot on its stored operands, transposed back when their order changed the order of its result. */
+function reordered(node: Node, inputs: readonly Value[]): readonly Node[] {
+  const over = node.attrs.over as readonly string[];
+  const [x, y] = [inputs[0]!, inputs[1]!];
+  const { n } = dotAxes(x.type.axes, y.type.axes, over);
+  const axes = [...x.type.axes.filter((a) => !over.includes(a)), ...n];
+  const wanted = node.outputs[0]!;
+  if (axes.every((a, i) => a === wanted.type.axes[i])) return [{ ...node, inputs }];
+  const type = { ...wanted.type, axes, shape: axes.map((a) => sizeOf(wanted.type, a)!) };
+  const made: Value = { type };
+  return [
+    { ...node, inputs, outputs: [made] },
+    { op: "transpose", inputs: [made], attrs: { axes: wanted.type.axes }, outputs: node.outputs, ...(node.loc ? { loc: node.loc } : {}) },
+  ];
+}

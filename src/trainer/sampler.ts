@@ -1,0 +1,112 @@
+/**
+ * Sampling: labels in, images out, by the compiled schedule `sample`: one submit of noise, then one a step, nothing read back between.
+ *
+ * Any number of labels goes through in chunks of the batch. The noise of a sample depends on the seed and on its own number among
+ * all samples (`first` + its place), so the images do not depend on how they are cut into chunks: the same bits at any batch.
+ */
+import { fail } from "../diagnostics/diagnostic.js";
+import type { Bundle, Entry } from "../program/program.js";
+import { evaluate } from "../program/size.js";
+import { createSession } from "../runtime/session.js";
+import type { Weights } from "./weights.js";
+
+export interface SampleOptions {
+  readonly bundle: Bundle;
+  readonly device: GPUDevice;
+  /** What to sample with; the moving average of training, most often. */
+  readonly weights: Weights;
+  /** The class of each image. */
+  readonly labels: ArrayLike<number>;
+  readonly seed: number;
+  /** Images at a time. Default: all, at most 64. */
+  readonly batch?: number | undefined;
+  /** Number of the first image in the sequence that the seed stands for. Default 0. */
+  readonly first?: number | undefined;
+  /** Sampling steps done, over all chunks. */
+  readonly onStep?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+export interface Samples {
+  /** Row-major, as `shape` says; about [-1, 1] for images. */
+  readonly images: Float32Array<ArrayBuffer>;
+  /** [images, channels, height, width] */
+  readonly shape: readonly [number, number, number, number];
+}
+
+const ENTRY = "sample";
+
+/** Steps that the program's sampler takes. Error: DIT4220 (it has none). */
+export const samplingSteps = (bundle: Bundle): number =>
+  sampleEntry(bundle).segments.reduce((most, s) => Math.max(most, s.repeat), 1);
+
+function sampleEntry({ program }: Bundle): Entry {
+  const names = program.entries.map(({ name }) => name).join(", ");
+  return (
+    program.entries.find(({ name }) => name === ENTRY) ??
+    fail("DIT4220", `the program cannot sample: it has no entry "${ENTRY}"`, {
+      notes: [`it has ${names}`],
+      help: "compile a diffusion model, with draws=generated (the default) and the entry sample",
+    })
+  );
+}
+
+/** Errors: DIT4220 (no sampler), DIT4221 (labels, batch, seed), DIT4205 (a weight is missing), and those of the runtime. */
+export async function sample(options: SampleOptions): Promise<Samples> {
+  const { bundle, weights, seed, first = 0 } = options;
+  const labels = Int32Array.from(options.labels);
+  const entry = sampleEntry(bundle);
+  const batch = options.batch ?? Math.max(1, Math.min(labels.length, 64));
+  check(bundle, options.labels, seed, batch, first);
+  const shape = entry.outputs
+    .find(({ name }) => name === "x")!
+    .shape.slice(1)
+    .map((size) => evaluate(size, batch));
+  const size = shape.reduce((product, n) => product * n, 1);
+  const images = new Float32Array(labels.length * size);
+  const chunks = Math.ceil(labels.length / batch);
+  const session = await createSession(bundle, options.device, { batch, entries: [ENTRY], log: options.log });
+  try {
+    for (const { name } of bundle.program.parameters) {
+      await session.write(`p.${name}`, weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to sample with`));
+    }
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const from = chunk * batch;
+      // The last chunk is filled up with its own last label; those images are dropped.
+      const y = Int32Array.from({ length: batch }, (_, i) => labels[Math.min(from + i, labels.length - 1)]!);
+      const inputs = { seed: Uint32Array.of(seed), first: Int32Array.of(first + from), y };
+      await session.repeat(ENTRY, inputs, {
+        onStep: (done, total) => options.onStep?.(chunk * total + done, chunks * total),
+        signal: options.signal,
+      });
+      const name = `${ENTRY}.x`;
+      const x = (await session.read([name]))[name] as Float32Array;
+      images.set(x.subarray(0, Math.min(batch, labels.length - from) * size), from * size);
+    }
+  } finally {
+    session.dispose();
+  }
+  return { images, shape: [labels.length, ...shape] as unknown as Samples["shape"] };
+}
+
+function check({ program }: Bundle, labels: ArrayLike<number>, seed: number, batch: number, first: number): void {
+  const { numClasses } = program.model.config;
+  const classes = typeof numClasses === "number" ? numClasses : 2 ** 31;
+  if (labels.length === 0) fail("DIT4221", "there is no label to sample", { help: "name at least one class" });
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i]!;
+    if (!Number.isInteger(label) || label < 0 || label >= classes) {
+      fail("DIT4221", `class ${label} does not exist`, { help: `the model has the classes 0 to ${classes - 1}` });
+    }
+  }
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
+    fail("DIT4221", `seed ${seed} is not a whole number from 0 to ${2 ** 32 - 1}`);
+  }
+  if (!Number.isSafeInteger(batch) || batch < 1) fail("DIT4221", `batch is ${batch}, expected a whole number from 1`);
+  if (!Number.isInteger(first) || first < 0 || first + labels.length > 2 ** 31 - 1) {
+    fail("DIT4221", `images ${first} to ${first + labels.length} are beyond what a seed stands for`, {
+      help: "choose another seed",
+    });
+  }
+}

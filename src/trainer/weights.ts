@@ -1,0 +1,65 @@
+/**
+ * Weights as the host knows them: f32 tensors by state-dict key. Made fresh by the program's own rules, or read from a file and
+ * checked against its parameter table; written as safetensors under the official names, so that other programs read them.
+ */
+import { fail } from "../diagnostics/diagnostic.js";
+import { readFileBytes } from "../formats/files.js";
+import { toFloat32 } from "../formats/floats.js";
+import { parseSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
+import type { Bundle, Program } from "../program/program.js";
+import { type InitParameter, initialise } from "./init.js";
+
+export type Weights = ReadonlyMap<string, Float32Array>;
+
+/** Fresh weights of all parameters: a function of the program's table and the seed. */
+export function freshWeights({ program, constants }: Bundle, seed: number): Map<string, Float32Array<ArrayBuffer>> {
+  const parameters = program.parameters.map(({ name, shape, init }): InitParameter => {
+    if (init.rule !== "table") return { name, shape, init };
+    const table = program.constants.find((constant) => constant.name === init.constant);
+    if (!table)
+      fail("DIT4204", `the program has no table "${init.constant}" for parameter "${name}"`, { help: "compile it again" });
+    const begin = table.offset;
+    const bytes = constants.slice(begin, begin + 4 * countOf(table.shape));
+    return { name, shape, init: { rule: "table", data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4) } };
+  });
+  return initialise(parameters, seed);
+}
+
+/** A weights file: all parameters in state-dict order. `metadata` joins what says where they come from. */
+export function weightsFile(program: Program, weights: Weights, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
+  const tensors = new Map(
+    program.parameters.map(({ name, shape }): [string, StoredTensor] => {
+      const data = weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to write`);
+      return [name, { dtype: "F32", shape, data }];
+    }),
+  );
+  const { name, preset } = program.model;
+  return writeSafetensors(tensors, { format: "pt", model: name, preset, program: program.hash, ...metadata });
+}
+
+/** The program's parameters out of a safetensors file. Error: DIT4206 (a weight is missing or has another shape). */
+export async function readWeights(path: string, program: Program): Promise<Map<string, Float32Array>> {
+  const { tensors } = parseSafetensors(await readFileBytes(path), path);
+  const wrong: string[] = [];
+  const weights = new Map<string, Float32Array>();
+  for (const { name, shape } of program.parameters) {
+    const found = tensors.get(name);
+    const values = found && toFloat32(found);
+    if (found && values && sameShape(found.shape, shape)) weights.set(name, values);
+    else
+      wrong.push(
+        `${name}: expected f32 [${shape.join(", ")}], found ${found ? `${found.dtype} [${found.shape.join(", ")}]` : "none"}`,
+      );
+  }
+  if (wrong.length > 0) {
+    const { name, preset } = program.model;
+    fail("DIT4206", `${path} does not hold the weights of ${name}${preset ? `, preset ${preset}` : ""}`, {
+      notes: wrong.length > 5 ? [...wrong.slice(0, 4), `… and ${wrong.length - 4} more`] : wrong,
+      help: "give the preset and settings that the weights were trained with",
+    });
+  }
+  return weights;
+}
+
+const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+const sameShape = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
