@@ -53,12 +53,23 @@ const sizes = {
   XL: { depth: 28, hiddenSize: 1152, numHeads: 16 },
 };
 const paper = Object.fromEntries(
-  Object.entries(sizes).flatMap(([name, size]) => [2, 4, 8].map((patchSize) => [`DiT-${name}/${patchSize}`, { ...size, patchSize }])),
+  Object.entries(sizes).flatMap(([name, size]) =>
+    [2, 4, 8].map((patchSize) => [`DiT-${name}/${patchSize}`, { ...size, patchSize }]),
+  ),
 );
 /** Sizes for small images and slow machines. They predict the noise only. */
 const small = {
   // 28 × 28 grey, ten classes: learns clothes in minutes on two CPU cores.
-  fashion: { inputSize: 28, patchSize: 7, inChannels: 1, hiddenSize: 128, depth: 4, numHeads: 4, numClasses: 10, learnSigma: false },
+  fashion: {
+    inputSize: 28,
+    patchSize: 7,
+    inChannels: 1,
+    hiddenSize: 128,
+    depth: 4,
+    numHeads: 4,
+    numClasses: 10,
+    learnSigma: false,
+  },
   tiny: { inputSize: 8, patchSize: 2, hiddenSize: 64, depth: 2, numHeads: 4, numClasses: 10 },
   small: { inputSize: 16, patchSize: 2, hiddenSize: 256, depth: 6, numHeads: 4, numClasses: 10 },
 };
@@ -73,12 +84,12 @@ const outChannels = (c: DiT) => (c.learnSigma ? 2 : 1) * c.inChannels;
 
 /** "Patchify": each patch becomes a token by one linear map, and gets the sine and cosine embedding of its place. */
 function patchify(c: DiT, x: Images): Tokens {
-  const patches = x
-    .split("height", "row i", { i: c.patchSize })
-    .split("width", "column j", { j: c.patchSize });
-  const tokens = linear(patches, "channel i j", { hidden: c.hiddenSize }, "x_embedder.proj").merge("row column", "token");
+  const patches = x.split("height", "row i", { i: c.patchSize }).split("width", "column j", { j: c.patchSize });
   const places = { one: 1, token: grid(c) ** 2, hidden: c.hiddenSize };
-  const pos = param("pos_embed", "one token hidden", places, init.table(positionTable(c.hiddenSize, grid(c))), { trainable: false });
+  const pos = param("pos_embed", "one token hidden", places, init.table(positionTable(c.hiddenSize, grid(c))), {
+    trainable: false,
+  });
+  const tokens = linear(patches, "channel i j", { hidden: c.hiddenSize }, "x_embedder.proj").merge("row column", "token");
   return tokens.add(pos.select("one", 0));
 }
 
@@ -96,7 +107,10 @@ function condition(c: DiT, t: Numbers, y: Numbers): Vector {
 function attention(c: DiT, x: Tokens, name: string): Tokens {
   const width = c.hiddenSize / c.numHeads;
   const qkv = linear(x, "hidden", { qkv: 3 * c.hiddenSize }, `${name}.qkv`);
-  const [q, k, v] = qkv.split("qkv", "three head width", { three: 3, head: c.numHeads }).transpose("three batch head token width").unbind("three", 3);
+  const [q, k, v] = qkv
+    .split("qkv", "three head width", { three: 3, head: c.numHeads })
+    .transpose("three batch head token width")
+    .unbind("three", 3);
   const scores = dot(q, k.rename({ token: "key" }), "width").mul(width ** -0.5);
   const mixed = dot(softmax(scores, "key"), v.rename({ token: "key" }), "key");
   const heads = mixed.transpose("batch token head width").merge("head width", "hidden");
@@ -110,15 +124,25 @@ function mlp(c: DiT, x: Tokens, name: string): Tokens {
 
 /** Shifts, scales and gates regressed from the condition; they start at zero, which makes each block the identity. */
 function modulation(c: DiT, cond: Vector, count: number, name: string): readonly Vector[] {
-  const all = linear(silu(cond), "hidden", { modulation: count * c.hiddenSize }, `${name}.adaLN_modulation.1`, { init: init.zeros });
+  const all = linear(silu(cond), "hidden", { modulation: count * c.hiddenSize }, `${name}.adaLN_modulation.1`, {
+    init: init.zeros,
+  });
   return all.split("modulation", "part hidden", { part: count }).unbind("part");
 }
 
-const adaptiveNorm = (x: Tokens, shift: Vector, scale: Vector): Tokens => normalize(x, "hidden", 1e-6).mul(scale.add(1)).add(shift);
+const adaptiveNorm = (x: Tokens, shift: Vector, scale: Vector): Tokens =>
+  normalize(x, "hidden", 1e-6).mul(scale.add(1)).add(shift);
 
 /** Figure 3, "DiT Block with adaLN-Zero". */
 function block(c: DiT, x: Tokens, cond: Vector, name: string): Tokens {
-  const [shift1, scale1, gate1, shift2, scale2, gate2] = modulation(c, cond, 6, name) as [Vector, Vector, Vector, Vector, Vector, Vector];
+  const [shift1, scale1, gate1, shift2, scale2, gate2] = modulation(c, cond, 6, name) as [
+    Vector,
+    Vector,
+    Vector,
+    Vector,
+    Vector,
+    Vector,
+  ];
   const attended = x.add(attention(c, adaptiveNorm(x, shift1, scale1), `${name}.attn`).mul(gate1));
   return attended.add(mlp(c, adaptiveNorm(attended, shift2, scale2), `${name}.mlp`).mul(gate2));
 }
@@ -153,6 +177,18 @@ export default defineModel({
     return { out: finalLayer(c, tokens, cond) };
   },
   objective: diffusion,
+  check: (c) => {
+    const whole = ["inputSize", "patchSize", "inChannels", "hiddenSize", "depth", "numHeads", "numClasses"] as const;
+    const odd = whole.find((key) => !Number.isInteger(c[key]) || c[key] < 1);
+    if (odd) return `${odd} is ${c[odd]}, expected a whole number from 1`;
+    if (c.inputSize % c.patchSize > 0) return `patchSize ${c.patchSize} does not divide inputSize ${c.inputSize}`;
+    if (c.hiddenSize % c.numHeads > 0) return `numHeads ${c.numHeads} does not divide hiddenSize ${c.hiddenSize}`;
+    if (c.hiddenSize % 4 > 0) return `hiddenSize is ${c.hiddenSize}, expected a multiple of 4`;
+    if (c.mlpRatio * c.hiddenSize < 1) return `mlpRatio is ${c.mlpRatio}, expected more`;
+    return c.classDropoutProb >= 0 && c.classDropoutProb < 1
+      ? undefined
+      : `classDropoutProb is ${c.classDropoutProb}, expected 0 to below 1`;
+  },
   // The paper's count: one multiply-add is one, norms count one per element, and the last linear layer six channels.
   gflops: (c) => {
     const [tokens, d] = [grid(c) ** 2, c.hiddenSize];

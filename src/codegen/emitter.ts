@@ -7,11 +7,11 @@ import type { Fn, Node, Value } from "../ir/graph.js";
 import { producers } from "../ir/graph.js";
 import { literal } from "../ir/ops/elementwise.js";
 import { opRow } from "../ir/ops/index.js";
-import { type Strided, strided } from "../ir/strides.js";
 import { threshold } from "../ir/ops/indexing.js";
+import { type Strided, strided } from "../ir/strides.js";
 import { type DType, sizeOf } from "../ir/types.js";
 import { purposeOf } from "../program/random.js";
-import { type Size, printSize, product, sameSize } from "../program/size.js";
+import { printSize, product, type Size, sameSize } from "../program/size.js";
 import { type Affine, type Atom, atom, constant, divide, key, plus, printIndex, times, zero } from "./index-math.js";
 
 /** The uniform's words, each size once. Word 4 is the first after the header. */
@@ -144,7 +144,13 @@ export class Emitter {
       case "merge":
         return this.at(x, this.mergeCoords(node, coords));
       case "pad":
-        return this.part(x, coords, x.type.axes.indexOf(node.attrs.axis as string), constant(node.attrs.before as number), literal(0, v.type.dtype));
+        return this.part(
+          x,
+          coords,
+          x.type.axes.indexOf(node.attrs.axis as string),
+          constant(node.attrs.before as number),
+          literal(0, v.type.dtype),
+        );
       case "concat":
         return this.concat(node, coords);
       case "iota":
@@ -257,7 +263,9 @@ export class Emitter {
     for (let i = 1; i < coords.length; i++) element = plus(times(element, shape[i]!), coords[i]!);
     const purpose = purposeOf(node.attrs.name as string);
     const sample = `u32(${first} + i32(${this.pin(coords[0]!)}))`;
-    const bits = this.let(`threefry(vec4u(${seed}, 0u, ${purpose}u, u32(${step})), vec4u(${this.pin(element)}, ${sample}, 0u, 0u)).x`);
+    const bits = this.let(
+      `threefry(vec4u(${seed}, 0u, ${purpose}u, u32(${step})), vec4u(${this.pin(element)}, ${sample}, 0u, 0u)).x`,
+    );
     if (node.attrs.kind === "int") return this.let(`i32(draw_int(${bits}, ${node.attrs.below as number}u))`);
     if (node.attrs.kind === "bernoulli") return this.let(`select(0i, 1i, ${bits} < ${threshold(node.attrs.p as number)}u)`);
     return this.let(`draw_normal(${bits})`);
@@ -270,4 +278,5 @@ export class Emitter {
   }
 }
 
-const shifted = (coords: readonly Affine[], at: number, by: Affine): Affine[] => coords.map((c, i) => (i === at ? plus(c, by) : c));
+const shifted = (coords: readonly Affine[], at: number, by: Affine): Affine[] =>
+  coords.map((c, i) => (i === at ? plus(c, by) : c));

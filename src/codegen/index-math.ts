@@ -3,7 +3,7 @@
  * variables of the kernel (loop axes, or names given to a quotient or remainder) and coefficients are sizes. Staying affine as long as
  * possible is what turns a chain of views into plain strides.
  */
-import { type Size, add as addSize, mul as mulSize, printSize, sameSize } from "../program/size.js";
+import { add as addSize, mul as mulSize, printSize, type Size, sameSize } from "../program/size.js";
 
 export interface Atom {
   /** WGSL expression, usually a variable. */
@@ -32,7 +32,9 @@ export function plus(a: Affine, b: Affine): Affine {
 }
 
 export const times = (a: Affine, by: Size): Affine =>
-  sameSize(by, 0) ? zero : { terms: a.terms.map((t) => ({ atom: t.atom, by: mulSize(t.by, by) })), constant: mulSize(a.constant, by) };
+  sameSize(by, 0)
+    ? zero
+    : { terms: a.terms.map((t) => ({ atom: t.atom, by: mulSize(t.by, by) })), constant: mulSize(a.constant, by) };
 
 /** How much `a` grows with one step of the atom. */
 export const coefficient = (a: Affine, name: string): Size => a.terms.find((t) => t.atom.name === name)?.by ?? 0;
@@ -43,7 +45,9 @@ export function quotient(a: Size, b: Size): Size | undefined {
   if (sameSize(b, 1)) return a;
   if (typeof b === "number") {
     const c = typeof a === "number" ? [a] : a;
-    return c.every((x) => x % b === 0) ? c.reduce((acc: Size, x, i) => addSize(acc, i === 0 ? x / b : [...new Array<number>(i).fill(0), x / b]), 0) : undefined;
+    return c.every((x) => x % b === 0)
+      ? c.reduce((acc: Size, x, i) => addSize(acc, i === 0 ? x / b : [...new Array<number>(i).fill(0), x / b]), 0)
+      : undefined;
   }
   if (typeof a === "number") return a === 0 ? 0 : undefined;
   // One-term polynomials: k·Bⁿ / m·Bʲ.

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import type { Access, Requirement } from "../program/program.js";
 import type { Size } from "../program/size.js";
-import { type Words, storedType } from "./emitter.js";
+import { storedType, type Words } from "./emitter.js";
 import type { Binding, Region } from "./region.js";
 
 /** What a family makes of a region: the variants, from most demanding to least, and the sizes they share. */
@@ -72,7 +72,8 @@ export interface TextParts {
 /** One readable WGSL module. */
 export function kernelText(parts: TextParts): string {
   const bindings = parts.bindings.map(
-    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${parts.vec4?.includes(i) ? "vec4f" : storedType(b.dtype)}>;`,
+    (b, i) =>
+      `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${parts.vec4?.includes(i) ? "vec4f" : storedType(b.dtype)}>;`,
   );
   const body = `${withSizes(parts.hooks, parts.sizes)}\n${familyText(parts)}`;
   const math = /\b(tanh_|expm1_|sigmoid_)\(/.test(parts.hooks) ? [wgslFile("./kernels/math.wgsl")] : [];
@@ -141,4 +142,5 @@ export function unroll(text: string, consts: Readonly<Record<string, string>>): 
 }
 
 /** A WGSL function from lines. */
-export const fnText = (head: string, lines: readonly string[]): string => `fn ${head} {\n${lines.map((l) => `  ${l}`).join("\n")}\n}\n`;
+export const fnText = (head: string, lines: readonly string[]): string =>
+  `fn ${head} {\n${lines.map((l) => `  ${l}`).join("\n")}\n}\n`;

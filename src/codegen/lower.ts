@@ -4,9 +4,9 @@
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Loc, Module, Node, Param, Value } from "../ir/graph.js";
-import { type TensorType, numel } from "../ir/types.js";
+import { numel, type TensorType } from "../ir/types.js";
 import type { Dispatch, Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
-import { type Size, mul } from "../program/size.js";
+import { mul, type Size } from "../program/size.js";
 import type { FamilyOptions } from "./kernel.js";
 import { families } from "./kernels/index.js";
 import type { Binding, Region } from "./region.js";
@@ -192,7 +192,10 @@ class EntryFn {
   private param(p: Param): void {
     const { type } = p.value;
     const known = this.inputs.get(p.name);
-    const id = p.kind === "input" ? (known?.storage ?? this.host.storage("input", `${this.entryName}.${p.name}`, type)) : this.host.persistent(p).id;
+    const id =
+      p.kind === "input"
+        ? (known?.storage ?? this.host.storage("input", `${this.entryName}.${p.name}`, type))
+        : this.host.persistent(p).id;
     this.at.set(p.value, id);
     if (!known) this.inputs.set(p.name, port(p.name, type, id, p.kind));
   }
@@ -213,7 +216,8 @@ class EntryFn {
       const made = writer.get(value);
       if (!p || made === undefined || taken.has(value) || this.fn.nodes[made]!.op !== "region") continue;
       const read = lastRead.get(p.value) ?? -1;
-      if (read < made || (read === made && this.readsInPlace(this.fn.nodes[made]!, p.value))) taken.set(value, this.storageOf(p.value));
+      if (read < made || (read === made && this.readsInPlace(this.fn.nodes[made]!, p.value)))
+        taken.set(value, this.storageOf(p.value));
     }
     return taken;
   }
@@ -225,15 +229,26 @@ class EntryFn {
     return node.inputs.every((input, i) => {
       if (input !== v) return true;
       const inner = body.params[i]!.value;
-      return body.nodes.every((n) => !n.inputs.includes(inner) || !["expand", "transpose", "slice", "split", "merge", "drop", "pad", "concat", "gather", "draw"].includes(n.op));
+      return body.nodes.every(
+        (n) =>
+          !n.inputs.includes(inner) ||
+          !["expand", "transpose", "slice", "split", "merge", "drop", "pad", "concat", "gather", "draw"].includes(n.op),
+      );
     });
   }
 
   private region(node: Node, inPlace: ReadonlyMap<Value, number>): void {
     const body = this.bodies.get(node.attrs.body as string);
     if (!body) throw new InternalError(`region body @${String(node.attrs.body)} is missing`);
-    for (const v of node.outputs) this.at.set(v, inPlace.get(v) ?? this.host.storage("activation", `${this.entryName}.${v.name ?? "value"}`, v.type));
-    this.dispatch(node.attrs.kind as Region["kind"], body, node.inputs.map((v) => this.storageOf(v)), node.outputs.map((v) => this.storageOf(v)), labelOf(node, body));
+    for (const v of node.outputs)
+      this.at.set(v, inPlace.get(v) ?? this.host.storage("activation", `${this.entryName}.${v.name ?? "value"}`, v.type));
+    this.dispatch(
+      node.attrs.kind as Region["kind"],
+      body,
+      node.inputs.map((v) => this.storageOf(v)),
+      node.outputs.map((v) => this.storageOf(v)),
+      labelOf(node, body),
+    );
   }
 
   private dispatch(kind: Region["kind"], body: Fn, inputs: readonly number[], outputs: readonly number[], label: string): void {
@@ -303,7 +318,10 @@ const place = (loc: Loc | undefined): string => (loc ? ` @ ${loc.file}:${loc.lin
 
 /** "dot scores @ dit.graph.ts:41:12". */
 function labelOf(node: Node, body: Fn): string {
-  const kind = node.attrs.kind === "map" ? (body.nodes.at(-1)?.op ?? "copy") : (body.nodes.find((n) => ["dot", "sum", "max"].includes(n.op))?.op ?? "region");
+  const kind =
+    node.attrs.kind === "map"
+      ? (body.nodes.at(-1)?.op ?? "copy")
+      : (body.nodes.find((n) => ["dot", "sum", "max"].includes(n.op))?.op ?? "region");
   const names = node.outputs.map((v) => v.name).filter((n) => n !== undefined);
   return `${kind}${names.length > 0 ? ` ${names.join(", ")}` : ""}${place(node.loc)}`;
 }

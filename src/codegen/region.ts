@@ -6,7 +6,7 @@ import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Node, Value } from "../ir/graph.js";
 import { opRow } from "../ir/ops/index.js";
 import { sizeOf } from "../ir/types.js";
-import { type Size, mul, product, sameSize } from "../program/size.js";
+import { mul, product, type Size, sameSize } from "../program/size.js";
 import { Emitter, Words } from "./emitter.js";
 import { type Affine, atom, coefficient, plus, times, zero } from "./index-math.js";
 
@@ -129,10 +129,15 @@ export function foldLoops(region: Region): FoldLoops {
     const emitter = new Emitter(body, words, binding);
     const strided: (Affine | undefined)[] = [];
     const operands = anchor.inputs.map((v) => {
-      const coords = v.type.axes.map((name) => at(over.includes(name) ? inner[over.indexOf(name)]! : outer[names.indexOf(name)]!));
+      const coords = v.type.axes.map((name) =>
+        at(over.includes(name) ? inner[over.indexOf(name)]! : outer[names.indexOf(name)]!),
+      );
       const [lines, loads] = [emitter.lines.length, emitter.loads.length];
       const value = emitter.at(v, coords);
-      const plain = emitter.loads.length === loads + 1 && emitter.lines.length === lines + 1 && emitter.lines.at(-1) === `let ${value} = ${lastLoad(emitter)};`;
+      const plain =
+        emitter.loads.length === loads + 1 &&
+        emitter.lines.length === lines + 1 &&
+        emitter.lines.at(-1) === `let ${value} = ${lastLoad(emitter)};`;
       strided.push(plain ? emitter.loads.at(-1)!.index : undefined);
       return value;
     });
@@ -166,7 +171,12 @@ const operandSize = (anchor: Node, name: string): Size => {
 };
 
 /** WGSL that takes a linear number apart into loop variables, the last loop fastest. */
-export function decode(loops: readonly Loop[], from: string, size: (s: Size) => string, declare: (name: string, text: string) => string): string[] {
+export function decode(
+  loops: readonly Loop[],
+  from: string,
+  size: (s: Size) => string,
+  declare: (name: string, text: string) => string,
+): string[] {
   if (loops.length === 0) return [];
   const lines: string[] = [];
   let rest = from;

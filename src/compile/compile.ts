@@ -12,7 +12,16 @@ import { loadModel } from "../frontend/load.js";
 import type { Module } from "../ir/graph.js";
 import { passes } from "../passes/index.js";
 import { type Pass, pipeline } from "../passes/pass.js";
-import { type Bundle, type Constant, FORMAT, type Init, type Parameter, type Profile, type Program, VERSION } from "../program/program.js";
+import {
+  type Bundle,
+  type Constant,
+  FORMAT,
+  type Init,
+  type Parameter,
+  type Profile,
+  type Program,
+  VERSION,
+} from "../program/program.js";
 import { product, type Size } from "../program/size.js";
 import { type Report, report } from "./report.js";
 import { targetProfile } from "./target.js";
@@ -49,6 +58,11 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
   // The model imports "dit-compile": this very instance, handed in late because it contains this function.
   const model = loadModel(file, { library: await import("../index.js") });
   const settings = parseSettings(model.definition, options.preset, options.set);
+  const problem = model.definition.check?.(settings.config) ?? model.definition.objective?.check?.(settings.config);
+  if (problem)
+    fail("DIT1104", `${model.definition.name} cannot be built: ${problem}`, {
+      help: "change the preset or the settings (--set)",
+    });
   const batch = checkedBatch(options.batch ?? 1);
   const profile = targetProfile(options.target ?? "web");
 
@@ -81,7 +95,11 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     kernels: lowered.kernels,
     entries: lowered.entries,
   };
-  const hash = createHash("sha256").update(JSON.stringify(unhashed)).update(JSON.stringify(lowered.wgsl)).update(bytes).digest("hex");
+  const hash = createHash("sha256")
+    .update(JSON.stringify(unhashed))
+    .update(JSON.stringify(lowered.wgsl))
+    .update(bytes)
+    .digest("hex");
   const { gflops } = model.definition;
   const facts = report({ ...unhashed, hash, report: {} }, stages, traced.schedules, gflops ? gflops(settings.config) : undefined);
   const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
@@ -101,16 +119,30 @@ interface TracedEntries {
 /** Traces the functions that the wanted entries need; a schedule needs those of its segments. */
 function traceEntries(
   model: TracedModel,
-  objective: { entries: (m: TracedModel, c: TracedModel["config"]) => readonly EntrySpec[]; schedules?: (c: TracedModel["config"]) => readonly Schedule[] } | undefined,
+  objective:
+    | {
+        entries: (m: TracedModel, c: TracedModel["config"]) => readonly EntrySpec[];
+        schedules?: (c: TracedModel["config"]) => readonly Schedule[];
+      }
+    | undefined,
   config: TracedModel["config"],
   wanted: readonly string[] | undefined,
 ): TracedEntries {
-  const specs: readonly EntrySpec[] = objective?.entries(model, config) ?? [{ name: "forward", build: () => model.forward(model.declare()) }];
-  const single = specs.filter((s) => !s.internal).map((s): ScheduleSpec => ({ name: s.name, segments: [{ fn: s.name, repeat: 1 }] }));
+  const specs: readonly EntrySpec[] = objective?.entries(model, config) ?? [
+    { name: "forward", build: () => model.forward(model.declare()) },
+  ];
+  const single = specs
+    .filter((s) => !s.internal)
+    .map((s): ScheduleSpec => ({ name: s.name, segments: [{ fn: s.name, repeat: 1 }] }));
   const all = [...single, ...(objective?.schedules?.(config) ?? [])];
   for (const name of wanted ?? []) {
     if (!all.some((s) => s.name === name)) {
-      fail("DIT1302", `${model.name} has no entry "${name}"`, { help: suggestion(name, all.map((s) => s.name)) });
+      fail("DIT1302", `${model.name} has no entry "${name}"`, {
+        help: suggestion(
+          name,
+          all.map((s) => s.name),
+        ),
+      });
     }
   }
   const schedules = wanted ? all.filter((s) => wanted.includes(s.name)) : all;
@@ -141,7 +173,8 @@ function tensors(traced: readonly Traced[], lowered: LoweredProgram) {
     for (const p of t.params) if (!decls.has(p.name)) decls.set(p.name, p);
     for (const p of t.fn.params) {
       const data = t.tables.get(p.name);
-      if (p.kind === "constant" && data) tables.set(p.name, { data, dtype: p.value.type.dtype === "i32" ? "i32" : "f32", shape: p.value.type.shape });
+      if (p.kind === "constant" && data)
+        tables.set(p.name, { data, dtype: p.value.type.dtype === "i32" ? "i32" : "f32", shape: p.value.type.shape });
     }
   }
   for (const [name, { data, dtype, shape }] of tables) {

@@ -52,7 +52,10 @@ export function report(
       dispatches: entry.segments.reduce((n, s) => n + s.repeat * s.dispatches.length, 0),
       distinctDispatches: entry.segments.reduce((n, s) => n + s.dispatches.length, 0),
       kernels: new Set(entry.segments.flatMap((s) => s.dispatches.map((d) => d.kernel))).size,
-      macs: segments.reduce((n, s) => n + s.repeat * evaluate(costOf(graph, graph.fns.find((f) => f.name === s.fn)!).macs, batch), 0),
+      macs: segments.reduce(
+        (n, s) => n + s.repeat * evaluate(costOf(graph, graph.fns.find((f) => f.name === s.fn)!).macs, batch),
+        0,
+      ),
       peakBytes: bytes.byKind,
       peakTotal: bytes.total,
     };

@@ -5,9 +5,16 @@
  */
 import { type DrawKey, draw, input } from "../dsl/declare.js";
 import { mean, named, scalar, where } from "../dsl/functions.js";
-import { type ConfigValue, type EntrySpec, type Objective, oneOf, type Schedule as Segments, type TracedModel } from "../dsl/model.js";
+import {
+  type ConfigValue,
+  type EntrySpec,
+  type Objective,
+  oneOf,
+  type Schedule as Segments,
+  type TracedModel,
+} from "../dsl/model.js";
 import type { AnyTensor, Tensor } from "../dsl/tensor.js";
-import { gradientResults, optimizerConfig, update } from "../training/gradient.js";
+import { gradientResults, optimizerConfig, optimizerProblem, update } from "../training/gradient.js";
 import type { OptimizerSettings } from "../training/optimizer.js";
 import { guided, hybridLoss, type Images, qSample, reverseStep, stepRow } from "./process.js";
 import { schedule } from "./schedule.js";
@@ -47,9 +54,11 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
   const process = schedule("", timesteps);
   const { type } = model.inputs.x!;
   const sizes = { channel: type.shape[1] as number, height: type.shape[2] as number, width: type.shape[3] as number };
-  const images = (name: string, kind: "input" | "state" = "input"): Images => input(name, "batch channel height width", sizes, "f32", kind);
+  const images = (name: string, kind: "input" | "state" = "input"): Images =>
+    input(name, "batch channel height width", sizes, "f32", kind);
   const labels = () => input("y", "batch", {}, "i32");
-  const run = (x: Images, t: AnyTensor, y: AnyTensor): Images => named(model.forward({ x, t, y }).out!, "batch channel height width");
+  const run = (x: Images, t: AnyTensor, y: AnyTensor): Images =>
+    named(model.forward({ x, t, y }).out!, "batch channel height width");
   /** Seed and first sample are inputs only where something is drawn. */
   const keyAt = (step: Tensor<"", "i32">): DrawKey =>
     c.draws === "inputs"
@@ -76,7 +85,8 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
     const t = draw.int("draw.t", "batch", {}, timesteps, key);
     const noise = draw.normal("draw.noise", "batch channel height width", sizes, key);
     const y = labels();
-    const label = c.classDropoutProb > 0 ? where(draw.bernoulli("draw.drop", "batch", {}, c.classDropoutProb, key), c.numClasses, y) : y;
+    const label =
+      c.classDropoutProb > 0 ? where(draw.bernoulli("draw.drop", "batch", {}, c.classDropoutProb, key), c.numClasses, y) : y;
     const { loss, mse, vb } = losses(xStart, t, label, noise);
     const parts = { mse: mean(mse, "batch"), ...(vb ? { vb: mean(vb, "batch") } : {}) };
     return { loss, ...parts, ...update(c, step, loss) };
@@ -123,4 +133,13 @@ function schedules(values: Readonly<Record<string, ConfigValue>>): readonly Segm
   return [{ name: "sample", segments }];
 }
 
-export const diffusion: Objective = { config, entries, schedules };
+function check(values: Readonly<Record<string, ConfigValue>>): string | undefined {
+  const c = values as unknown as DiffusionConfig;
+  if (!(c.guidance >= 0)) return `guidance is ${c.guidance}, expected 0 or more (1: none)`;
+  if (!(Number.isInteger(c.guidedChannels) && c.guidedChannels > 0))
+    return `guidedChannels is ${c.guidedChannels}, expected a whole number from 1`;
+  if (!(c.eta >= 0 && c.eta <= 1)) return `eta is ${c.eta}, expected 0 to 1`;
+  return optimizerProblem(c);
+}
+
+export const diffusion: Objective = { config, entries, schedules, check };

@@ -30,8 +30,7 @@ export function timestepFeatures(t: ArrayLike<number>, width = 256): Float64Arra
 }
 
 /** Features of the timesteps 0 .. steps-1, row-major [steps, width]. */
-export const timestepTable = (steps = 1000, width = 256): Float64Array =>
-  timestepFeatures([...Array(steps).keys()], width);
+export const timestepTable = (steps = 1000, width = 256): Float64Array => timestepFeatures([...Array(steps).keys()], width);
 
 /**
  * Position embedding of a square grid, row-major [grid^2, width]. With q = width/4 and w_k = 10000^(-k/q), the token at row r and

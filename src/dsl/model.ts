@@ -78,6 +78,8 @@ export interface Objective {
   readonly config: ConfigKeys;
   entries(model: TracedModel, config: Readonly<Record<string, ConfigValue>>): readonly EntrySpec[];
   schedules?(config: Readonly<Record<string, ConfigValue>>): readonly Schedule[];
+  /** What is wrong with these values, as a sentence; undefined when nothing is. */
+  check?(config: Readonly<Record<string, ConfigValue>>): string | undefined;
 }
 
 export interface ModelSpec<C extends ConfigKeys, I extends Specs> {
@@ -89,6 +91,8 @@ export interface ModelSpec<C extends ConfigKeys, I extends Specs> {
   readonly inputs: (config: Config<C>) => I;
   readonly forward: (config: Config<C>, inputs: Tensors<I>) => Readonly<Record<string, AnyTensor>>;
   readonly objective?: Objective;
+  /** What is wrong with these values ("patchSize 3 does not divide inputSize 32"); undefined when nothing is. */
+  readonly check?: (config: Config<C>) => string | undefined;
   /** Multiply-adds of one forward pass of one sample in units of 10⁹, as a paper counts them; the report shows it beside ours. */
   readonly gflops?: (config: Config<C>) => number;
 }
@@ -101,6 +105,7 @@ export interface ModelDefinition {
   readonly defaultPreset: string | undefined;
   readonly objective: Objective | undefined;
   readonly gflops: ((config: Readonly<Record<string, ConfigValue>>) => number) | undefined;
+  readonly check: ((config: Readonly<Record<string, ConfigValue>>) => string | undefined) | undefined;
   configured(config: Readonly<Record<string, ConfigValue>>): TracedModel;
 }
 
@@ -125,6 +130,7 @@ export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSp
     defaultPreset: spec.defaultPreset,
     objective: spec.objective,
     gflops: spec.gflops as ModelDefinition["gflops"],
+    check: spec.check as ModelDefinition["check"],
     configured: (config) => configured(spec as unknown as ModelSpec<ConfigKeys, Specs>, config),
   };
   definitions.add(definition);

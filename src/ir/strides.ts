@@ -55,10 +55,7 @@ export function strided(v: Value, made: (v: Value) => Node | undefined): Strided
     case "merge": {
       const names = node.attrs.axes as readonly string[];
       const at = axes.indexOf(names[0]!);
-      const step = run(
-        from.strides.slice(at, at + names.length),
-        x.type.shape.slice(at, at + names.length),
-      );
+      const step = run(from.strides.slice(at, at + names.length), x.type.shape.slice(at, at + names.length));
       return step === undefined ? undefined : { ...from, strides: from.strides.toSpliced(at, names.length, step) };
     }
     default:

@@ -3,7 +3,8 @@
  *
  *   %a = mul(%x, %y); %b = exp(%a); return %b   ⇒   %b = region(%x, %y) {body=@region0, kind="map"}
  *
- * Three kinds: `map` computes elementwise (several results may leave it), `reduce` and `dot` hold one anchor each. Views never become
+ * Three kinds: `map` computes elementwise (several results may leave it), `reduce` and `dot` hold one anchor each; a reduction computes its
+ * operand as it reads it. Views never become
  * kernels: a region that reads a view repeats the view inside and reads the memory behind it at other coordinates. Elementwise nodes of
  * one iteration space join the region of what they read, unless that would make a cycle or bind more buffers than the target allows.
  */

@@ -56,7 +56,13 @@ function storeOperands(fn: Fn): Fn {
     const at = loc ? { loc } : {};
     const type = { ...v.type, axes: order, shape: order.map((n) => sizeOf(v.type, n)!) };
     const turned = natural ? v : push({ op: "transpose", inputs: [v], attrs: { axes: order }, outputs: [{ type }], ...at });
-    const copy = push({ op: "copy", inputs: [turned], attrs: {}, outputs: [{ type, ...(v.name ? { name: v.name } : {}) }], ...at });
+    const copy = push({
+      op: "copy",
+      inputs: [turned],
+      attrs: {},
+      outputs: [{ type, ...(v.name ? { name: v.name } : {}) }],
+      ...at,
+    });
     copies.set(key, copy);
     return copy;
   };
@@ -90,6 +96,12 @@ function reordered(node: Node, inputs: readonly Value[]): readonly Node[] {
   const made: Value = { type };
   return [
     { ...node, inputs, outputs: [made] },
-    { op: "transpose", inputs: [made], attrs: { axes: wanted.type.axes }, outputs: node.outputs, ...(node.loc ? { loc: node.loc } : {}) },
+    {
+      op: "transpose",
+      inputs: [made],
+      attrs: { axes: wanted.type.axes },
+      outputs: node.outputs,
+      ...(node.loc ? { loc: node.loc } : {}),
+    },
   ];
 }

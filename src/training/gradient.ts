@@ -4,7 +4,7 @@ import { wrap } from "../dsl/methods.js";
 import type { AnyTensor, Sizes, Tensor } from "../dsl/tensor.js";
 import { declaredParams, emitGradient } from "../dsl/trace.js";
 import { sizeOf } from "../ir/types.js";
-import { type OptimizerSettings, adamw, stepNumbers } from "./optimizer.js";
+import { adamw, type OptimizerSettings, stepNumbers } from "./optimizer.js";
 
 export interface Weight {
   readonly name: string;
@@ -54,6 +54,26 @@ export function update(settings: OptimizerSettings, step: Tensor<"", "i32">, los
     for (const [set, value] of Object.entries(next)) results[`${set}.${w.name}`] = value as AnyTensor;
   });
   return { ...results, step: step.add(1), gradient_norm: gradientNorm };
+}
+
+/** What is wrong with optimizer settings, as a sentence. */
+export function optimizerProblem(s: OptimizerSettings): string | undefined {
+  const share = (name: "beta1" | "beta2" | "emaDecay") =>
+    s[name] >= 0 && s[name] < 1 ? undefined : `${name} is ${s[name]}, expected 0 to below 1`;
+  const positive = (name: "learningRate" | "epsilon") =>
+    s[name] > 0 ? undefined : `${name} is ${s[name]}, expected more than 0`;
+  const least = (name: "warmupSteps" | "weightDecay" | "clipNorm") =>
+    s[name] >= 0 ? undefined : `${name} is ${s[name]}, expected 0 or more`;
+  return (
+    positive("learningRate") ??
+    positive("epsilon") ??
+    share("beta1") ??
+    share("beta2") ??
+    share("emaDecay") ??
+    least("warmupSteps") ??
+    least("weightDecay") ??
+    least("clipNorm")
+  );
 }
 
 /** Config keys of the optimizer with the paper's values. */

@@ -31,10 +31,21 @@ export interface StepNumbers {
 }
 
 /** `step` counts completed updates; `loss` and all gradients decide whether this one is taken. */
-export function stepNumbers(s: OptimizerSettings, step: Tensor<"", "i32">, loss: Scalar, gradients: readonly AnyTensor[]): StepNumbers {
+export function stepNumbers(
+  s: OptimizerSettings,
+  step: Tensor<"", "i32">,
+  loss: Scalar,
+  gradients: readonly AnyTensor[],
+): StepNumbers {
   const done = step.cast("f32");
   const t = done.add(1);
-  const rate = s.warmupSteps > 0 ? t.mul(1 / s.warmupSteps).minimum(1).mul(s.learningRate) : scalar(s.learningRate);
+  const rate =
+    s.warmupSteps > 0
+      ? t
+          .mul(1 / s.warmupSteps)
+          .minimum(1)
+          .mul(s.learningRate)
+      : scalar(s.learningRate);
   // 1 - βᵗ as -(e^(t ln β) - 1): near t = 0 the plain form would lose most of its digits.
   const correction = (beta: number): Scalar => t.mul(Math.log(beta)).expm1().neg();
   const squares = gradients.map((g) => total((g as Any).square()));
@@ -42,7 +53,14 @@ export function stepNumbers(s: OptimizerSettings, step: Tensor<"", "i32">, loss:
   const finite = where(loss.add(gradientNorm).isFinite(), scalar(1), scalar(0)) as Scalar;
   const clip = s.clipNorm > 0 ? scalar(s.clipNorm).div(gradientNorm.add(1e-6)).minimum(1) : scalar(1);
   const decay = s.emaWarmup ? t.div(done.add(10)).minimum(s.emaDecay) : scalar(s.emaDecay);
-  const numbers = [rate.div(correction(s.beta1)), correction(s.beta2).rsqrt(), rate.mul(s.weightDecay), decay.neg().add(1), clip, finite];
+  const numbers = [
+    rate.div(correction(s.beta1)),
+    correction(s.beta2).rsqrt(),
+    rate.mul(s.weightDecay),
+    decay.neg().add(1),
+    clip,
+    finite,
+  ];
   const packed = concat(
     numbers.map((x) => x.expand("number", { number: 1 })),
     "number",

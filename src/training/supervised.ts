@@ -3,7 +3,7 @@ import { input } from "../dsl/declare.js";
 import { iota, max, mean, named, stopGradient, sum, where } from "../dsl/functions.js";
 import type { ConfigValue, EntrySpec, Objective, TracedModel } from "../dsl/model.js";
 import type { Tensor } from "../dsl/tensor.js";
-import { gradientResults, optimizerConfig, update } from "./gradient.js";
+import { gradientResults, optimizerConfig, optimizerProblem, update } from "./gradient.js";
 import type { OptimizerSettings } from "./optimizer.js";
 
 /** Mean over the batch of -log softmax(out)[y]. */
@@ -40,4 +40,8 @@ function entries(model: TracedModel, config: Readonly<Record<string, ConfigValue
   ];
 }
 
-export const supervised: Objective = { config: { ...optimizerConfig, learningRate: 1e-3 }, entries };
+export const supervised: Objective = {
+  config: { ...optimizerConfig, learningRate: 1e-3 },
+  entries,
+  check: (config) => optimizerProblem(config as unknown as OptimizerSettings),
+};

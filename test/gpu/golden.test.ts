@@ -80,7 +80,7 @@ describe.each(["web", "minimum"] as const)("target %s", (target) => {
       ]),
     ).toEqual([]);
     const mean = file.f32("loss/loss").reduce((a, b) => a + b, 0) / 4;
-    expect(Math.abs((out.loss as Float32Array)[0]! - mean)).toBeLessThan(file.tolerance("loss/loss").atol);
+    expect(Math.abs((out.loss as Float32Array)[0]! - mean)).toBeLessThan(file.tolerance("loss/loss").atol!);
     session.dispose();
   });
 
@@ -123,7 +123,8 @@ describe.each(["web", "minimum"] as const)("target %s", (target) => {
     await session.write("x", file.f32("ddim10/z"));
     await session.write("step", Int32Array.of(0));
     const steps: number[] = [];
-    for (let k = 0; k < 10; k++) steps.push(...((await session.run("sample_step", { y: file.i32("ddim10/y") })).x as Float32Array));
+    for (let k = 0; k < 10; k++)
+      steps.push(...((await session.run("sample_step", { y: file.i32("ddim10/y") })).x as Float32Array));
     expect(file.check("ddim10/x", Float32Array.from(steps))).toBeUndefined();
     session.dispose();
   });
@@ -137,7 +138,10 @@ describe.each(["web", "minimum"] as const)("target %s", (target) => {
     const size = noise.length / 20;
     const steps: number[] = [];
     for (let k = 0; k < 20; k++) {
-      const out = await session.run("sample_step", { y: sampling.i32("ddpm20/y"), "draw.noise": noise.slice(k * size, (k + 1) * size) });
+      const out = await session.run("sample_step", {
+        y: sampling.i32("ddpm20/y"),
+        "draw.noise": noise.slice(k * size, (k + 1) * size),
+      });
       steps.push(...(out.x as Float32Array));
     }
     expect(sampling.check("ddpm20/x", Float32Array.from(steps))).toBeUndefined();

@@ -5,12 +5,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Builder } from "../../src/ir/builder.js";
 import { evaluate } from "../../src/ir/eval.js";
-import type { Module } from "../../src/ir/graph.js";
+import type { Attrs, Module } from "../../src/ir/graph.js";
 import { opTable } from "../../src/ir/ops/index.js";
 import type { Sample } from "../../src/ir/ops/op.js";
 import type { TensorType } from "../../src/ir/types.js";
 import { fuse } from "../../src/passes/fuse.js";
-import { evaluate as sizeAt, product } from "../../src/program/size.js";
+import { product, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { runModule } from "./run-module.js";
 
@@ -49,7 +49,7 @@ for (const [name, row] of opTable) {
     for (const [i, sample] of row.samples.entries()) {
       const b = new Builder();
       const inputs = sample.inputs.map((type, k) => b.param(`x${k}`, "input", type));
-      const outputs = b.emit(name, inputs, (sample as { attrs?: object }).attrs ?? ({} as never));
+      const outputs = b.emit(name, inputs, ((sample as Sample).attrs ?? {}) as Attrs);
       const module: Module = { stage: "graph", fns: [b.finish("main", [{ name: "y", value: outputs[0]! }])] };
       const values = inputsOf(sample as Sample, 7 + i);
       const expected = evaluate(module, "main", values, { batch: 1, precision: "f64" }).get("y")!;

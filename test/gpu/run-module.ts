@@ -45,7 +45,10 @@ export async function runModule(
     const inputs = Object.fromEntries(
       bundle.program.entries[0]!.inputs.map((p) => {
         const { data } = values.get(p.name)!;
-        return [p.name, p.dtype === "f32" ? Float32Array.from(data) : p.dtype === "i32" ? Int32Array.from(data) : Uint32Array.from(data)];
+        return [
+          p.name,
+          p.dtype === "f32" ? Float32Array.from(data) : p.dtype === "i32" ? Int32Array.from(data) : Uint32Array.from(data),
+        ];
       }),
     );
     return (await session.run("main", inputs)) as Record<string, ArrayLike<number>>;

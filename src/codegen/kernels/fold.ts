@@ -1,9 +1,10 @@
 /** fold and fold-group: the naive kernels of reductions and dots. */
-import { evaluate, product } from "../../program/size.js";
+
 import { literal } from "../../ir/ops/elementwise.js";
+import { evaluate, product } from "../../program/size.js";
 import { toStored } from "../emitter.js";
-import { type Family, type Lowered, fnText, kernelText } from "../kernel.js";
-import { type Region, decode, foldLoops } from "../region.js";
+import { type Family, fnText, kernelText, type Lowered } from "../kernel.js";
+import { decode, foldLoops, type Region } from "../region.js";
 import { describe } from "./map.js";
 
 const WORKGROUP = 64;
@@ -17,12 +18,21 @@ function lowerFold(region: Region, group: boolean): Lowered {
   const terms = product(inner.map((l) => l.range));
   const dtype = region.body.results[0]!.value.type.dtype;
   const larger = anchor.op === "max";
-  const identity = larger ? (dtype === "f32" ? "-3.4028234663852886e38f" : dtype === "i32" ? "i32(-2147483647 - 1)" : "0u") : literal(0, dtype);
+  const identity = larger
+    ? dtype === "f32"
+      ? "-3.4028234663852886e38f"
+      : dtype === "i32"
+        ? "i32(-2147483647 - 1)"
+        : "0u"
+    : literal(0, dtype);
   const [x, y] = operands;
   const sizes = { ELEMENTS: words.named("elements", elements), TERMS: words.named("terms", terms) };
   const hooks = [
     outer.map((l) => `var<private> ${l.name}: u32;\n`).join(""),
-    fnText("locate(i: u32)", decode(outer, "i", words.size, (name, text) => `${name} = ${text};`)),
+    fnText(
+      "locate(i: u32)",
+      decode(outer, "i", words.size, (name, text) => `${name} = ${text};`),
+    ),
     fnText(`term(k: u32) -> ${dtype}`, [
       ...decode(inner, "k", words.size, (name, text) => `let ${name} = ${text};`),
       ...lines,
@@ -41,7 +51,12 @@ function lowerFold(region: Region, group: boolean): Lowered {
     hooks: `alias Scalar = ${dtype};\n\n${hooks}`,
     file: `./kernels/${family}.wgsl`,
   });
-  return { family, words, extent: [elements], variants: [{ name: "naive", requires: {}, workgroupSize: WORKGROUP, tile: [group ? 1 : WORKGROUP], text }] };
+  return {
+    family,
+    words,
+    extent: [elements],
+    variants: [{ name: "naive", requires: {}, workgroupSize: WORKGROUP, tile: [group ? 1 : WORKGROUP], text }],
+  };
 }
 
 export const foldGroup: Family = {

@@ -1,9 +1,10 @@
 /** map: elementwise regions, with any number of results. */
-import { threefryNeeds } from "./random.js";
+
+import { product } from "../../program/size.js";
 import { toStored } from "../emitter.js";
 import { type Family, fnText, kernelText } from "../kernel.js";
 import { decode, mapLoops } from "../region.js";
-import { product } from "../../program/size.js";
+import { threefryNeeds } from "./random.js";
 
 const WORKGROUP = 64;
 
@@ -28,7 +29,12 @@ export const map: Family = {
       file: "./kernels/map.wgsl",
       libraries: random.libraries,
     });
-    return { family: "map", words, extent: [elements], variants: [{ name: "naive", requires: {}, workgroupSize: WORKGROUP, tile: [WORKGROUP], text }] };
+    return {
+      family: "map",
+      words,
+      extent: [elements],
+      variants: [{ name: "naive", requires: {}, workgroupSize: WORKGROUP, tile: [WORKGROUP], text }],
+    };
   },
 };
 
@@ -38,4 +44,3 @@ export function describe(ops: readonly string[]): string {
   for (const op of ops) counts.set(op, (counts.get(op) ?? 0) + 1);
   return [...counts].map(([op, n]) => (n > 1 ? `${op} ×${n}` : op)).join(", ") || "copy";
 }
-

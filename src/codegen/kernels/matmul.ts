@@ -1,9 +1,9 @@
 /** matmul: dots whose operands are plain strided reads with one row, one column and one contracted loop, and at most two batch loops. */
 import type { Size } from "../../program/size.js";
+import { Words } from "../emitter.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { type Family, type FamilyOptions, fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { type FoldLoops, type Loop, type Region, foldLoops } from "../region.js";
-import { Words } from "../emitter.js";
+import { type FoldLoops, foldLoops, type Loop, type Region } from "../region.js";
 
 /** The dot as M, N, K and batch, each loop's steps in every operand. */
 export interface MatmulShape {
@@ -32,7 +32,8 @@ export function matmulShape(region: Region): MatmulShape | undefined {
   const m = fold.outer.filter((l) => steps(a, l) && !steps(b, l));
   const n = fold.outer.filter((l) => !steps(a, l) && steps(b, l));
   // A loop that moves neither operand (a repeated view) would be lost.
-  if (batch.length > 2 || m.length > 1 || n.length > 1 || batch.length + m.length + n.length < fold.outer.length) return undefined;
+  if (batch.length > 2 || m.length > 1 || n.length > 1 || batch.length + m.length + n.length < fold.outer.length)
+    return undefined;
   const loads = fold.emitter.loads.map((l) => region.params[l.param]!);
   return {
     batch: batch.length === 2 ? [batch[0]!, batch[1]!] : [none, batch[0] ?? none],
@@ -60,7 +61,11 @@ export function matmulWords(s: MatmulShape): { words: Words; sizes: Record<strin
   put("K", s.k.range);
   put("BATCH0", s.batch[0].range);
   put("BATCH1", s.batch[1].range);
-  for (const [name, x] of [["A", s.a], ["B", s.b], ["C", s.c]] as const) {
+  for (const [name, x] of [
+    ["A", s.a],
+    ["B", s.b],
+    ["C", s.c],
+  ] as const) {
     put(`${name}_OFFSET`, x.constant);
     put(`${name}_BATCH0`, coefficient(x, s.batch[0].name));
     put(`${name}_BATCH1`, coefficient(x, s.batch[1].name));
@@ -94,14 +99,22 @@ function registerTile(region: Region, s: MatmulShape, { tm, tn, wx, wy }: Tile) 
     hooks,
     file: "./kernels/matmul.wgsl",
   });
-  return { words, variant: { name: `register-${tm}x${tn}`, requires: {}, workgroupSize: wx * wy, tile: [tn * wx, tm * wy, 1, 1], text } };
+  return {
+    words,
+    variant: { name: `register-${tm}x${tn}`, requires: {}, workgroupSize: wx * wy, tile: [tn * wx, tm * wy, 1, 1], text },
+  };
 }
 
 const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
 
 /** Whether an operand can be read four numbers at a time along `along`, and every other step keeps that alignment. */
 function readsByFour(x: Affine, along: Loop, others: readonly Loop[]): boolean {
-  return coefficient(x, along.name) === 1 && byFour(along.range) && byFour(x.constant) && others.every((l) => byFour(coefficient(x, l.name)));
+  return (
+    coefficient(x, along.name) === 1 &&
+    byFour(along.range) &&
+    byFour(x.constant) &&
+    others.every((l) => byFour(coefficient(x, l.name)))
+  );
 }
 
 /** The subgroup form for lanes of width `s`; undefined when the operands' order does not suit it. */
@@ -139,7 +152,13 @@ function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVar
     hooks,
     file: "./kernels/matmul-subgroup.wgsl",
   });
-  return { name: `subgroup-${s}`, requires: { features: ["subgroups"], subgroupSize: s }, workgroupSize: s, tile: [4 * s, tm, 1, 1], text };
+  return {
+    name: `subgroup-${s}`,
+    requires: { features: ["subgroups"], subgroupSize: s },
+    workgroupSize: s,
+    tile: [4 * s, tm, 1, 1],
+    text,
+  };
 }
 
 /** Widths that adapters have; one text is made for each. */
@@ -154,6 +173,11 @@ export const matmul: Family = {
     if (!s) return undefined;
     const { words, variant } = registerTile(region, s, { tm: 4, tn: 4, wx: 8, wy: 8 });
     const subgroup = options.variants ? widths.map((width) => subgroupTile(region, s, width)).filter((v) => v !== undefined) : [];
-    return { family: "matmul", words, extent: [s.n.range, s.m.range, s.batch[1].range, s.batch[0].range], variants: [...subgroup, variant] };
+    return {
+      family: "matmul",
+      words,
+      extent: [s.n.range, s.m.range, s.batch[1].range, s.batch[0].range],
+      variants: [...subgroup, variant],
+    };
   },
 };

@@ -2,11 +2,11 @@
  * `dot`: the one contraction. It sums over the axes named, pairs the other shared axes (batch), and keeps the rest: left's axes first,
  * then right's. Matrix products, attention scores and patch embeddings are all dots.
  */
-import { type Size, mul as mulSize, printSize, product, sameSize } from "../../program/size.js";
+import { mul as mulSize, printSize, product, type Size, sameSize } from "../../program/size.js";
 import type { Value } from "../graph.js";
-import { type TensorType, numel, printType, sizeOf } from "../types.js";
+import { numel, printType, sizeOf, type TensorType } from "../types.js";
 import { mul } from "./elementwise.js";
-import { type AnyOp, type Dense, type Emit, declareOp, defineOp } from "./op.js";
+import { type AnyOp, type Dense, declareOp, defineOp, type Emit } from "./op.js";
 import { expandTo, gatherStrided, stridesOf, transpose } from "./shape.js";
 
 export const dot = declareOp("dot", ["left", "right"], { over: "names" });
@@ -21,7 +21,8 @@ export function dotAxes(left: readonly string[], right: readonly string[], over:
   };
 }
 
-const sameOrder = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((name, i) => name === b[i]);
+const sameOrder = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((name, i) => name === b[i]);
 
 /** dot of two values in whichever order gives the axes wanted; a transpose when neither does. */
 function dotAs(b: Emit, x: Value, y: Value, over: readonly string[], wanted: readonly string[]): Value {
@@ -55,7 +56,10 @@ export const contractOps: readonly AnyOp[] = [
       if (x!.dtype !== y!.dtype) return `dtypes differ: ${x!.dtype} and ${y!.dtype}`;
       if (x!.dtype === "bool") return "takes numbers, not bool";
       if (over.length === 0 || new Set(over).size < over.length) return "needs axes to contract, each once";
-      for (const [side, type] of [["left", x!], ["right", y!]] as const) {
+      for (const [side, type] of [
+        ["left", x!],
+        ["right", y!],
+      ] as const) {
         const odd = over.find((name) => !type.axes.includes(name));
         if (odd) return `"${odd}" is not an axis of the ${side} side ${printType(type)}`;
       }
@@ -67,11 +71,16 @@ export const contractOps: readonly AnyOp[] = [
       }
       const rest = x!.axes.filter((a) => !over.includes(a));
       const { n } = dotAxes(x!.axes, y!.axes, over);
-      return { dtype: x!.dtype, axes: [...rest, ...n], shape: [...rest.map((a) => sizeOf(x!, a)!), ...n.map((a) => sizeOf(y!, a)!)] };
+      return {
+        dtype: x!.dtype,
+        axes: [...rest, ...n],
+        shape: [...rest.map((a) => sizeOf(x!, a)!), ...n.map((a) => sizeOf(y!, a)!)],
+      };
     },
     eval: ([x, y], { over }, { round, outputs, shapes }) => {
       const { batch, m, n, k } = dotAxes(x!.type.axes, y!.type.axes, over);
-      const length = (d: Dense, names: readonly string[]) => names.reduce((size, a) => size * d.shape[d.type.axes.indexOf(a)]!, 1);
+      const length = (d: Dense, names: readonly string[]) =>
+        names.reduce((size, a) => size * d.shape[d.type.axes.indexOf(a)]!, 1);
       const [bn, mn, nn, kn] = [length(x!, batch), length(x!, m), length(y!, n), length(x!, k)];
       const a = arrange(x!, [...batch, ...m, ...k]);
       const c = arrange(y!, [...batch, ...n, ...k]);
@@ -93,7 +102,13 @@ export const contractOps: readonly AnyOp[] = [
       if (sameOrder(made, wanted)) return [out];
       const madeShape = made.map((name) => shapes[0]![wanted.indexOf(name)]!);
       const strides = stridesOf(madeShape);
-      return [gatherStrided(out, shapes[0]!, wanted.map((name) => strides[made.indexOf(name)]!))];
+      return [
+        gatherStrided(
+          out,
+          shapes[0]!,
+          wanted.map((name) => strides[made.indexOf(name)]!),
+        ),
+      ];
     },
     vjp: (b, { dy, inputs }, { over }) => {
       const [x, y] = [inputs[0]!, inputs[1]!];

@@ -4,8 +4,8 @@
  * codegen/kernels/math.wgsl; the reference uses JavaScript's f64 Math.
  */
 import type { AttrKinds, Value } from "../graph.js";
-import { type DType, type TensorType, numel, printType, sameShape } from "../types.js";
-import { type AnyOp, type Emit, type OpDecl, type Sample, type Schema, type VjpContext, declareOp, defineOp } from "./op.js";
+import { type DType, numel, printType, sameShape, type TensorType } from "../types.js";
+import { type AnyOp, declareOp, defineOp, type Emit, type OpDecl, type Sample, type Schema, type VjpContext } from "./op.js";
 
 export const neg = declareOp("neg", ["x"]);
 export const exp = declareOp("exp", ["x"]);
@@ -18,7 +18,7 @@ export const sigmoid = declareOp("sigmoid", ["x"]);
 export const abs = declareOp("abs", ["x"]);
 export const square = declareOp("square", ["x"]);
 export const reciprocal = declareOp("reciprocal", ["x"]);
-export const isFinite = declareOp("is_finite", ["x"]);
+export const finite = declareOp("is_finite", ["x"]);
 export const not = declareOp("not", ["x"]);
 export const stopGradient = declareOp("stop_gradient", ["x"]);
 export const copy = declareOp("copy", ["x"]);
@@ -40,7 +40,11 @@ export const fill = declareOp("fill", [], { value: "num", type: "type" });
 /** A constant like `v`: same axes, same dtype. */
 export const like = (b: Emit, v: Value, value: number): Value => fill(b, { value, type: v.type });
 
-const t = (dtype: DType, ...shape: number[]): TensorType => ({ dtype, axes: ["row", "col", "deep"].slice(0, shape.length), shape });
+const t = (dtype: DType, ...shape: number[]): TensorType => ({
+  dtype,
+  axes: ["row", "col", "deep"].slice(0, shape.length),
+  shape,
+});
 const f = t("f32", 3, 5);
 const unary: readonly [Sample, ...Sample[]] = [{ inputs: [f] }, { inputs: [t("f32", 7)] }];
 const positive: readonly [Sample, ...Sample[]] = [{ inputs: [f], domain: [0.3, 4] }];
@@ -63,7 +67,10 @@ interface Elementwise<S extends Schema> {
   flops?: number;
 }
 
-function elementwise<const I extends readonly string[]>(decl: OpDecl<I, Record<never, never>>, rules: Elementwise<Record<never, never>>): AnyOp {
+function elementwise<const I extends readonly string[]>(
+  decl: OpDecl<I, Record<never, never>>,
+  rules: Elementwise<Record<never, never>>,
+): AnyOp {
   return defineOp(decl, {
     doc: rules.doc,
     stage: "both",
@@ -90,7 +97,14 @@ function elementwise<const I extends readonly string[]>(decl: OpDecl<I, Record<n
 const flat = { nondifferentiable: "its result is piecewise constant" };
 
 export const elementwiseOps: readonly AnyOp[] = [
-  elementwise(neg, { doc: "-x", accepts: ["f32", "f16", "i32"], scalar: (x) => -x!, wgsl: (x) => `-${x}`, vjp: (b, { dy }) => [neg(b, dy)], samples: unary }),
+  elementwise(neg, {
+    doc: "-x",
+    accepts: ["f32", "f16", "i32"],
+    scalar: (x) => -x!,
+    wgsl: (x) => `-${x}`,
+    vjp: (b, { dy }) => [neg(b, dy)],
+    samples: unary,
+  }),
   elementwise(exp, {
     doc: "e^x",
     accepts: floats,
@@ -157,7 +171,10 @@ export const elementwiseOps: readonly AnyOp[] = [
       const x = inputs[0]!;
       return [where(b, lt(b, x, zero), neg(b, dy), where(b, lt(b, zero, x), dy, zero))];
     },
-    samples: [{ inputs: [f], domain: [0.2, 2] }, { inputs: [f], domain: [-2, -0.2] }],
+    samples: [
+      { inputs: [f], domain: [0.2, 2] },
+      { inputs: [f], domain: [-2, -0.2] },
+    ],
   }),
   elementwise(square, {
     doc: "x * x",
@@ -175,7 +192,7 @@ export const elementwiseOps: readonly AnyOp[] = [
     vjp: (b, { dy, output }) => [neg(b, mul(b, dy, square(b, output)))],
     samples: positive,
   }),
-  elementwise(isFinite, {
+  elementwise(finite, {
     doc: "whether x is neither infinite nor NaN, decided on its bits: WGSL may assume that floats are finite",
     accepts: ["f32"],
     gives: "bool",
@@ -213,7 +230,9 @@ export const elementwiseOps: readonly AnyOp[] = [
     stage: "both",
     infer: ([x], { dtype }) => ({ ...x!, dtype }),
     eval: ([x], { dtype }, ctx) => [
-      x!.data.map((v) => (dtype === "bool" ? (v !== 0 ? 1 : 0) : dtype === "i32" || dtype === "u32" ? Math.trunc(v) + 0 : ctx.round(v))),
+      x!.data.map((v) =>
+        dtype === "bool" ? (v !== 0 ? 1 : 0) : dtype === "i32" || dtype === "u32" ? Math.trunc(v) + 0 : ctx.round(v),
+      ),
     ],
     vjp: (b, { dy, inputs }) => {
       const from = inputs[0]!.type.dtype;
@@ -227,7 +246,14 @@ export const elementwiseOps: readonly AnyOp[] = [
       { inputs: [t("bool", 4)], attrs: { dtype: "f32" }, domain: [0, 2] },
     ],
   }),
-  elementwise(add, { doc: "x + y", accepts: arithmetic, scalar: (x, y) => x! + y!, wgsl: (x, y) => `${x} + ${y}`, vjp: (_b, { dy }) => [dy, dy], samples: binary }),
+  elementwise(add, {
+    doc: "x + y",
+    accepts: arithmetic,
+    scalar: (x, y) => x! + y!,
+    wgsl: (x, y) => `${x} + ${y}`,
+    vjp: (_b, { dy }) => [dy, dy],
+    samples: binary,
+  }),
   elementwise(sub, {
     doc: "x - y",
     accepts: arithmetic,
@@ -253,7 +279,15 @@ export const elementwiseOps: readonly AnyOp[] = [
       const dx = div(b, dy, inputs[1]!);
       return [dx, neg(b, mul(b, dx, output))];
     },
-    samples: [{ inputs: [f, f], domain: [[-2, 2], [0.4, 3]] }],
+    samples: [
+      {
+        inputs: [f, f],
+        domain: [
+          [-2, 2],
+          [0.4, 3],
+        ],
+      },
+    ],
   }),
   elementwise(maximum, {
     doc: "the larger; ties give the gradient to x",
@@ -290,17 +324,48 @@ export const elementwiseOps: readonly AnyOp[] = [
     vjp: flat,
     samples: [{ inputs: [t("i32", 3, 5), t("i32", 3, 5)], domain: [0, 3] }],
   }),
-  elementwise(lt, { doc: "x < y", accepts: arithmetic, gives: "bool", scalar: (x, y) => (x! < y! ? 1 : 0), wgsl: (x, y) => `(${x} < ${y})`, vjp: flat, samples: binary }),
-  elementwise(le, { doc: "x <= y", accepts: arithmetic, gives: "bool", scalar: (x, y) => (x! <= y! ? 1 : 0), wgsl: (x, y) => `(${x} <= ${y})`, vjp: flat, samples: binary }),
-  elementwise(and, { doc: "logical and", accepts: ["bool"], scalar: (x, y) => x! * y!, wgsl: (x, y) => `(${x} && ${y})`, vjp: flat, samples: bools }),
-  elementwise(or, { doc: "logical or", accepts: ["bool"], scalar: (x, y) => Math.max(x!, y!), wgsl: (x, y) => `(${x} || ${y})`, vjp: flat, samples: bools }),
+  elementwise(lt, {
+    doc: "x < y",
+    accepts: arithmetic,
+    gives: "bool",
+    scalar: (x, y) => (x! < y! ? 1 : 0),
+    wgsl: (x, y) => `(${x} < ${y})`,
+    vjp: flat,
+    samples: binary,
+  }),
+  elementwise(le, {
+    doc: "x <= y",
+    accepts: arithmetic,
+    gives: "bool",
+    scalar: (x, y) => (x! <= y! ? 1 : 0),
+    wgsl: (x, y) => `(${x} <= ${y})`,
+    vjp: flat,
+    samples: binary,
+  }),
+  elementwise(and, {
+    doc: "logical and",
+    accepts: ["bool"],
+    scalar: (x, y) => x! * y!,
+    wgsl: (x, y) => `(${x} && ${y})`,
+    vjp: flat,
+    samples: bools,
+  }),
+  elementwise(or, {
+    doc: "logical or",
+    accepts: ["bool"],
+    scalar: (x, y) => Math.max(x!, y!),
+    wgsl: (x, y) => `(${x} || ${y})`,
+    vjp: flat,
+    samples: bools,
+  }),
   defineOp(where, {
     doc: "x where cond holds, else y",
     stage: "both",
     infer: ([cond, x, y]) => {
       if (cond!.dtype !== "bool") return `the condition is ${cond!.dtype}, expected bool`;
       if (x!.dtype !== y!.dtype) return `the branches' dtypes differ: ${x!.dtype} and ${y!.dtype}`;
-      if (!sameShape(cond!, x!) || !sameShape(x!, y!)) return `operands differ: ${printType(cond!)}, ${printType(x!)} and ${printType(y!)}`;
+      if (!sameShape(cond!, x!) || !sameShape(x!, y!))
+        return `operands differ: ${printType(cond!)}, ${printType(x!)} and ${printType(y!)}`;
       return x!;
     },
     eval: ([c, x, y]) => [x!.data.map((v, i) => (c!.data[i] ? v : y!.data[i]!))],
@@ -310,21 +375,38 @@ export const elementwiseOps: readonly AnyOp[] = [
     },
     cost: (_i, outputs) => ({ macs: 0, flops: numel(outputs[0]!) }),
     fusion: { kind: "elementwise", wgsl: ([c, x, y]) => `select(${y}, ${x}, ${c})` },
-    samples: [{ inputs: [t("bool", 3, 5), f, f], domain: [[0, 2], [-2, 2], [-2, 2]] }],
+    samples: [
+      {
+        inputs: [t("bool", 3, 5), f, f],
+        domain: [
+          [0, 2],
+          [-2, 2],
+          [-2, 2],
+        ],
+      },
+    ],
   }),
   defineOp(fill, {
     doc: "one number everywhere",
     stage: "both",
     infer: (_inputs, { value, type }) => {
       const { dtype } = type;
-      const fits = dtype === "i32" ? value === (value | 0) : dtype === "u32" ? value === value >>> 0 : dtype !== "bool" || value === 0 || value === 1;
+      const fits =
+        dtype === "i32"
+          ? value === (value | 0)
+          : dtype === "u32"
+            ? value === value >>> 0
+            : dtype !== "bool" || value === 0 || value === 1;
       return fits ? type : `${value} is no ${dtype}`;
     },
     eval: (_inputs, { value }, ctx) => [new Float64Array(ctx.shapes[0]!.reduce((a, n) => a * n, 1)).fill(ctx.round(value))],
     vjp: () => [],
     cost: () => ({ macs: 0, flops: 0 }),
     fusion: { kind: "elementwise", wgsl: (_args, attrs, output) => literal(attrs.value as AttrKinds["num"], output.dtype) },
-    samples: [{ inputs: [], attrs: { value: -0.5, type: f } }, { inputs: [], attrs: { value: 3, type: t("i32", 4) } }],
+    samples: [
+      { inputs: [], attrs: { value: -0.5, type: f } },
+      { inputs: [], attrs: { value: 3, type: t("i32", 4) } },
+    ],
   }),
 ];
 
@@ -334,7 +416,8 @@ export function literal(value: number, dtype: DType): string {
   if (dtype === "i32") return value === -2147483648 ? "i32(-2147483647 - 1)" : `${value}i`;
   if (dtype === "u32") return `${value}u`;
   const rounded = Math.fround(value);
-  if (!Number.isFinite(rounded)) return `bitcast<f32>(${Number.isNaN(rounded) ? "0x7fc00000u" : rounded > 0 ? "0x7f800000u" : "0xff800000u"})`;
+  if (!Number.isFinite(rounded))
+    return `bitcast<f32>(${Number.isNaN(rounded) ? "0x7fc00000u" : rounded > 0 ? "0x7f800000u" : "0xff800000u"})`;
   const text = String(rounded);
   const suffixed = /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
   return rounded < 0 || Object.is(rounded, -0) ? `(${Object.is(rounded, -0) ? "-0.0f" : suffixed})` : suffixed;

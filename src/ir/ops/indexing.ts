@@ -1,6 +1,6 @@
 /** Reading by number: `gather` (embedding tables, schedule tables) and `draw`, the counter-based random numbers. */
 import { drawBernoulli, drawInt, drawNormal, NORMAL_TABLE_SIZE, purposeOf, threefry } from "../../program/random.js";
-import { numel, type TensorType, printType, sizeOf } from "../types.js";
+import { numel, printType, sizeOf, type TensorType } from "../types.js";
 import { dot } from "./contract.js";
 import { cast, eq, like, maximum, minimum, mul } from "./elementwise.js";
 import { type AnyOp, declareOp, defineOp } from "./op.js";
@@ -10,7 +10,11 @@ import { expandTo, iota, stridesOf } from "./shape.js";
 export const gather = declareOp("gather", ["table", "index"], { axis: "str" });
 export const draw = declareOp("draw", "variadic", { name: "str", kind: "str", p: "num", below: "int", type: "type" });
 
-const t = (dtype: TensorType["dtype"], axes: string, ...shape: number[]): TensorType => ({ dtype, axes: axes === "" ? [] : axes.split(" "), shape });
+const t = (dtype: TensorType["dtype"], axes: string, ...shape: number[]): TensorType => ({
+  dtype,
+  axes: axes === "" ? [] : axes.split(" "),
+  shape,
+});
 
 export const indexingOps: readonly AnyOp[] = [
   defineOp(gather, {
@@ -22,7 +26,11 @@ export const indexingOps: readonly AnyOp[] = [
       const rest = table!.axes.filter((a) => a !== axis);
       const twice = table!.axes.find((a) => index!.axes.includes(a));
       if (twice) return `"${twice}" is an axis of both the index ${printType(index!)} and the table ${printType(table!)}`;
-      return { dtype: table!.dtype, axes: [...index!.axes, ...rest], shape: [...index!.shape, ...rest.map((a) => sizeOf(table!, a)!)] };
+      return {
+        dtype: table!.dtype,
+        axes: [...index!.axes, ...rest],
+        shape: [...index!.shape, ...rest.map((a) => sizeOf(table!, a)!)],
+      };
     },
     eval: ([table, index], { axis }) => {
       const at = table!.type.axes.indexOf(axis);
@@ -46,7 +54,9 @@ export const indexingOps: readonly AnyOp[] = [
       const size = sizeOf(table.type, axis)!;
       const along: TensorType = { dtype: "i32", axes: [axis], shape: [size] };
       const last =
-        typeof size === "number" ? like(b, index, size - 1) : expandTo(b, max(b, iota(b, { axis, type: along }), { over: [axis] }), index.type);
+        typeof size === "number"
+          ? like(b, index, size - 1)
+          : expandTo(b, max(b, iota(b, { axis, type: along }), { over: [axis] }), index.type);
       const below = minimum(b, index, last);
       const row = maximum(b, below, like(b, index, 0));
       const hot: TensorType = { dtype: "i32", axes: [...index.type.axes, axis], shape: [...index.type.shape, size] };
@@ -59,10 +69,38 @@ export const indexingOps: readonly AnyOp[] = [
     cost: () => ({ macs: 0, flops: 0 }),
     fusion: { kind: "indexed" },
     samples: [
-      { inputs: [t("f32", "class hidden", 5, 3), t("i32", "batch", 4)], attrs: { axis: "class" }, domain: [[-2, 2], [0, 5]] },
-      { inputs: [t("f32", "class hidden", 3, 2), t("i32", "batch", 9)], attrs: { axis: "class" }, domain: [[-2, 2], [-2, 6]] },
-      { inputs: [t("f32", "a class b", 2, 4, 3), t("i32", "n m", 2, 3)], attrs: { axis: "class" }, domain: [[-2, 2], [0, 4]] },
-      { inputs: [t("f32", "a class", 2, 4), t("i32", "")], attrs: { axis: "class" }, domain: [[-2, 2], [0, 4]] },
+      {
+        inputs: [t("f32", "class hidden", 5, 3), t("i32", "batch", 4)],
+        attrs: { axis: "class" },
+        domain: [
+          [-2, 2],
+          [0, 5],
+        ],
+      },
+      {
+        inputs: [t("f32", "class hidden", 3, 2), t("i32", "batch", 9)],
+        attrs: { axis: "class" },
+        domain: [
+          [-2, 2],
+          [-2, 6],
+        ],
+      },
+      {
+        inputs: [t("f32", "a class b", 2, 4, 3), t("i32", "n m", 2, 3)],
+        attrs: { axis: "class" },
+        domain: [
+          [-2, 2],
+          [0, 4],
+        ],
+      },
+      {
+        inputs: [t("f32", "a class", 2, 4), t("i32", "")],
+        attrs: { axis: "class" },
+        domain: [
+          [-2, 2],
+          [0, 4],
+        ],
+      },
     ],
   }),
   defineOp(draw, {
@@ -85,7 +123,12 @@ export const indexingOps: readonly AnyOp[] = [
       for (let i = 0; i < out.length; i++) {
         const sample = first!.data[0]! + Math.floor(i / perSample);
         const bits = threefry(key, [i % perSample, sample >>> 0, 0, 0])[0]!;
-        out[i] = kind === "normal" ? drawNormal(bits, normals) : kind === "int" ? drawInt(bits, below) : Number(drawBernoulli(bits, threshold(p)));
+        out[i] =
+          kind === "normal"
+            ? drawNormal(bits, normals)
+            : kind === "int"
+              ? drawInt(bits, below)
+              : Number(drawBernoulli(bits, threshold(p)));
       }
       return [out];
     },

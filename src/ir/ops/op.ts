@@ -28,7 +28,11 @@ export interface OpDecl<I extends Operands, S extends Schema> {
   readonly attrs: S;
 }
 
-export function declareOp<const I extends Operands, const S extends Schema = Record<never, never>>(op: string, operands: I, attrs?: S): OpDecl<I, S> {
+export function declareOp<const I extends Operands, const S extends Schema = Record<never, never>>(
+  op: string,
+  operands: I,
+  attrs?: S,
+): OpDecl<I, S> {
   const schema = (attrs ?? {}) as S;
   const construct = (b: Emit, ...args: unknown[]): Value => {
     const rest = Object.keys(schema).length > 0 ? (args.pop() as Attrs) : {};
@@ -91,7 +95,9 @@ export interface OpRules<S extends Schema> {
   readonly infer: (inputs: readonly TensorType[], attrs: AttrsOf<S>) => TensorType | readonly TensorType[] | string;
   readonly eval: (inputs: readonly Dense[], attrs: AttrsOf<S>, ctx: EvalContext) => readonly Float64Array[];
   /** Gradients of the inputs as nodes; undefined where none flows. */
-  readonly vjp: ((b: Emit, ctx: VjpContext, attrs: AttrsOf<S>) => readonly (Value | undefined)[]) | { readonly nondifferentiable: string };
+  readonly vjp:
+    | ((b: Emit, ctx: VjpContext, attrs: AttrsOf<S>) => readonly (Value | undefined)[])
+    | { readonly nondifferentiable: string };
   readonly cost: (inputs: readonly TensorType[], outputs: readonly TensorType[], attrs: AttrsOf<S>) => Cost;
   readonly fusion: Fusion;
   readonly samples: readonly [Sample<S>, ...Sample<S>[]];

@@ -1,9 +1,9 @@
 /** Reductions over named axes. The reference sums in blocks, as the kernels do, so that its f32 run is a fair twin. */
 import { product } from "../../program/size.js";
 import type { Value } from "../graph.js";
-import { type TensorType, numel, printType, sizeOf } from "../types.js";
-import { eq, cast, div, mul } from "./elementwise.js";
-import { type AnyOp, type Dense, type Emit, type Sample, declareOp, defineOp } from "./op.js";
+import { numel, printType, sizeOf, type TensorType } from "../types.js";
+import { cast, div, eq, mul } from "./elementwise.js";
+import { type AnyOp, type Dense, declareOp, defineOp, type Emit, type Sample } from "./op.js";
 import { expandTo, gatherStrided, stridesOf, sum } from "./shape.js";
 
 export const max = declareOp("max", ["x"], { over: "names" });
@@ -28,7 +28,9 @@ function infer([x]: readonly TensorType[], { over }: { readonly over: readonly s
 
 /** Rows of `x`, kept axes first and reduced axes last, folded one by one. */
 function fold(x: Dense, over: readonly string[], row: (values: Float64Array) => number): Float64Array {
-  const order = [...x.type.axes.keys()].sort((a, b) => Number(over.includes(x.type.axes[a]!)) - Number(over.includes(x.type.axes[b]!)) || a - b);
+  const order = [...x.type.axes.keys()].sort(
+    (a, b) => Number(over.includes(x.type.axes[a]!)) - Number(over.includes(x.type.axes[b]!)) || a - b,
+  );
   const strides = stridesOf(x.shape);
   const sorted = gatherStrided(
     x.data,

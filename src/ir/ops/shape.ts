@@ -3,10 +3,10 @@
  * the memory behind it at other coordinates (codegen/access.ts). `pad`, `concat` and `iota` decide by the coordinate what they give.
  */
 import { fail } from "../../diagnostics/diagnostic.js";
-import { type Size, add as addSize, printSize, product, sameSize } from "../../program/size.js";
+import { add as addSize, printSize, product, type Size, sameSize } from "../../program/size.js";
 import type { Value } from "../graph.js";
-import { type TensorType, printType, sizeOf } from "../types.js";
-import { type AnyOp, type Dense, type Emit, type Sample, declareOp, defineOp } from "./op.js";
+import { printType, sizeOf, type TensorType } from "../types.js";
+import { type AnyOp, type Dense, declareOp, defineOp, type Emit, type Sample } from "./op.js";
 
 export const expand = declareOp("expand", ["x"], { axes: "names", sizes: "sizes" });
 export const rename = declareOp("rename", ["x"], { axes: "names" });
@@ -25,14 +25,23 @@ export const sum = declareOp("sum", ["x"], { over: "names" });
 export function expandTo(b: Emit, x: Value, type: TensorType): Value {
   const same = x.type.axes.length === type.axes.length && x.type.axes.every((a, i) => a === type.axes[i]);
   if (same) return x;
-  return x.type.axes.length === type.axes.length ? transpose(b, x, { axes: type.axes }) : expand(b, x, { axes: type.axes, sizes: type.shape });
+  return x.type.axes.length === type.axes.length
+    ? transpose(b, x, { axes: type.axes })
+    : expand(b, x, { axes: type.axes, sizes: type.shape });
 }
 
 const repeated = (names: readonly string[]): string | undefined => names.find((n, i) => names.indexOf(n) !== i);
 const missing = (name: string, x: TensorType): string => `"${name}" is not an axis of ${printType(x)}`;
-const replaceAxis = (x: TensorType, axis: string, size: Size): TensorType => ({ ...x, shape: x.shape.map((s, i) => (x.axes[i] === axis ? size : s)) });
+const replaceAxis = (x: TensorType, axis: string, size: Size): TensorType => ({
+  ...x,
+  shape: x.shape.map((s, i) => (x.axes[i] === axis ? size : s)),
+});
 
-const t = (dtype: TensorType["dtype"], axes: string, ...shape: number[]): TensorType => ({ dtype, axes: axes === "" ? [] : axes.split(" "), shape });
+const t = (dtype: TensorType["dtype"], axes: string, ...shape: number[]): TensorType => ({
+  dtype,
+  axes: axes === "" ? [] : axes.split(" "),
+  shape,
+});
 
 /** The adjoints of slice, pad and concat cut at fixed places, so along the batch they have none. */
 function knownSize(op: string, type: TensorType, axis: string): number {
@@ -55,7 +64,12 @@ export function stridesOf(shape: readonly number[]): number[] {
 }
 
 /** Copies a strided reading of `data` into row-major order; stride 0 repeats. */
-export function gatherStrided(data: Float64Array, shape: readonly number[], strides: readonly number[], offset = 0): Float64Array {
+export function gatherStrided(
+  data: Float64Array,
+  shape: readonly number[],
+  strides: readonly number[],
+  offset = 0,
+): Float64Array {
   const out = new Float64Array(shape.reduce((a, n) => a * n, 1));
   const rank = shape.length;
   const at = new Array<number>(rank).fill(0);
@@ -75,7 +89,11 @@ export function gatherStrided(data: Float64Array, shape: readonly number[], stri
 /** Reads `x` along the named axes, in their order; a name that x lacks repeats it. */
 const readAlong = (x: Dense, axes: readonly string[], shape: readonly number[]): Float64Array => {
   const own = stridesOf(x.shape);
-  return gatherStrided(x.data, shape, axes.map((name) => own[x.type.axes.indexOf(name)] ?? 0));
+  return gatherStrided(
+    x.data,
+    shape,
+    axes.map((name) => own[x.type.axes.indexOf(name)] ?? 0),
+  );
 };
 
 export const shapeOps: readonly AnyOp[] = [
@@ -89,7 +107,8 @@ export const shapeOps: readonly AnyOp[] = [
       for (const [i, name] of x!.axes.entries()) {
         const at = axes.indexOf(name);
         if (at < 0) return `the result has no axis "${name}" of ${printType(x!)}`;
-        if (!sameSize(sizes[at]!, x!.shape[i]!)) return `axis "${name}" is ${printSize(x!.shape[i]!)} in the operand and ${printSize(sizes[at]!)} in the result`;
+        if (!sameSize(sizes[at]!, x!.shape[i]!))
+          return `axis "${name}" is ${printSize(x!.shape[i]!)} in the operand and ${printSize(sizes[at]!)} in the result`;
       }
       return { dtype: x!.dtype, axes, shape: sizes };
     },
@@ -125,7 +144,8 @@ export const shapeOps: readonly AnyOp[] = [
     doc: "the axes in another order",
     stage: "both",
     infer: ([x], { axes }) => {
-      if (axes.length !== x!.axes.length || repeated(axes)) return `"${axes.join(" ")}" is no order of the axes of ${printType(x!)}`;
+      if (axes.length !== x!.axes.length || repeated(axes))
+        return `"${axes.join(" ")}" is no order of the axes of ${printType(x!)}`;
       const odd = axes.find((name) => !x!.axes.includes(name));
       return odd ? missing(odd, x!) : { dtype: x!.dtype, axes, shape: axes.map((name) => sizeOf(x!, name)!) };
     },
@@ -133,7 +153,10 @@ export const shapeOps: readonly AnyOp[] = [
     vjp: (b, { dy, inputs }) => [transpose(b, dy, { axes: inputs[0]!.type.axes })],
     cost: nothing,
     fusion: { kind: "view" },
-    samples: [{ inputs: [t("f32", "a b c", 2, 3, 4)], attrs: { axes: ["c", "a", "b"] } }, { inputs: [t("f32", "a b", 5, 2)], attrs: { axes: ["b", "a"] } }],
+    samples: [
+      { inputs: [t("f32", "a b c", 2, 3, 4)], attrs: { axes: ["c", "a", "b"] } },
+      { inputs: [t("f32", "a b", 5, 2)], attrs: { axes: ["b", "a"] } },
+    ],
   }),
   defineOp(split, {
     doc: "one axis as several, the last of them fastest",
@@ -162,14 +185,21 @@ export const shapeOps: readonly AnyOp[] = [
     stage: "both",
     infer: ([x], { axes, into }) => {
       const at = x!.axes.indexOf(axes[0] ?? "");
-      if (at < 0 || axes.some((name, i) => x!.axes[at + i] !== name)) return `"${axes.join(" ")}" are not neighbouring axes, in this order, of ${printType(x!)}`;
+      if (at < 0 || axes.some((name, i) => x!.axes[at + i] !== name))
+        return `"${axes.join(" ")}" are not neighbouring axes, in this order, of ${printType(x!)}`;
       const names = x!.axes.toSpliced(at, axes.length, into);
       const twice = repeated(names);
       if (twice) return `"${twice}" would stand twice in "${names.join(" ")}"`;
-      return { dtype: x!.dtype, axes: names, shape: x!.shape.toSpliced(at, axes.length, product(x!.shape.slice(at, at + axes.length))) };
+      return {
+        dtype: x!.dtype,
+        axes: names,
+        shape: x!.shape.toSpliced(at, axes.length, product(x!.shape.slice(at, at + axes.length))),
+      };
     },
     eval: ([x]) => [x!.data],
-    vjp: (b, { dy, inputs }, { axes, into }) => [split(b, dy, { axis: into, into: axes, sizes: axes.map((name) => sizeOf(inputs[0]!.type, name)!) })],
+    vjp: (b, { dy, inputs }, { axes, into }) => [
+      split(b, dy, { axis: into, into: axes, sizes: axes.map((name) => sizeOf(inputs[0]!.type, name)!) }),
+    ],
     cost: nothing,
     fusion: { kind: "view" },
     samples: [{ inputs: [t("f32", "token head width", 2, 3, 4)], attrs: { axes: ["head", "width"], into: "hidden" } }],
@@ -188,7 +218,10 @@ export const shapeOps: readonly AnyOp[] = [
     vjp: (b, { dy, inputs }) => [expandTo(b, dy, inputs[0]!.type)],
     cost: nothing,
     fusion: { kind: "view" },
-    samples: [{ inputs: [t("f32", "token three width", 3, 1, 4)], attrs: { axis: "three" } }, { inputs: [t("f32", "one", 1)], attrs: { axis: "one" } }],
+    samples: [
+      { inputs: [t("f32", "token three width", 3, 1, 4)], attrs: { axis: "three" } },
+      { inputs: [t("f32", "one", 1)], attrs: { axis: "one" } },
+    ],
   }),
   defineOp(slice, {
     doc: "the part [from, to) of an axis",
@@ -196,7 +229,8 @@ export const shapeOps: readonly AnyOp[] = [
     infer: ([x], { axis, from, to }) => {
       const size = sizeOf(x!, axis);
       if (size === undefined) return missing(axis, x!);
-      if (from < 0 || to <= from || (typeof size === "number" && to > size)) return `[${from}, ${to}) is no part of axis "${axis}" of size ${printSize(size)}`;
+      if (from < 0 || to <= from || (typeof size === "number" && to > size))
+        return `[${from}, ${to}) is no part of axis "${axis}" of size ${printSize(size)}`;
       return replaceAxis(x!, axis, to - from);
     },
     eval: ([x], { axis, from }, ctx) => {
@@ -208,7 +242,10 @@ export const shapeOps: readonly AnyOp[] = [
     },
     cost: nothing,
     fusion: { kind: "view" },
-    samples: [{ inputs: [t("f32", "token hidden", 3, 6)], attrs: { axis: "hidden", from: 2, to: 5 } }, { inputs: [t("f32", "a b", 4, 3)], attrs: { axis: "a", from: 0, to: 1 } }],
+    samples: [
+      { inputs: [t("f32", "token hidden", 3, 6)], attrs: { axis: "hidden", from: 2, to: 5 } },
+      { inputs: [t("f32", "a b", 4, 3)], attrs: { axis: "a", from: 0, to: 1 } },
+    ],
   }),
   defineOp(pad, {
     doc: "zeros before and after along an axis",
@@ -277,17 +314,26 @@ export const shapeOps: readonly AnyOp[] = [
     },
     cost: nothing,
     fusion: { kind: "indexed" },
-    samples: [{ inputs: [t("f32", "token hidden", 2, 3), t("f32", "token hidden", 2, 2)], attrs: { axis: "hidden" } }] satisfies [Sample<{ axis: "str" }>],
+    samples: [{ inputs: [t("f32", "token hidden", 2, 3), t("f32", "token hidden", 2, 2)], attrs: { axis: "hidden" } }] satisfies [
+      Sample<{ axis: "str" }>,
+    ],
   }),
   defineOp(iota, {
     doc: "0, 1, 2, … along an axis",
     stage: "both",
-    infer: (_inputs, { axis, type }) => (sizeOf(type, axis) === undefined ? missing(axis, type) : type.dtype === "bool" ? "counts, and bool does not" : type),
+    infer: (_inputs, { axis, type }) =>
+      sizeOf(type, axis) === undefined ? missing(axis, type) : type.dtype === "bool" ? "counts, and bool does not" : type,
     eval: (_inputs, { axis, type }, ctx) => {
       const shape = ctx.shapes[0]!;
       const at = type.axes.indexOf(axis);
       const count = Float64Array.from({ length: shape[at]! }, (_, i) => i);
-      return [gatherStrided(count, shape, shape.map((_, i) => (i === at ? 1 : 0)))];
+      return [
+        gatherStrided(
+          count,
+          shape,
+          shape.map((_, i) => (i === at ? 1 : 0)),
+        ),
+      ];
     },
     vjp: () => [],
     cost: nothing,

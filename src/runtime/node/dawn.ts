@@ -47,8 +47,6 @@ export const computeLimits = [
   "maxComputeWorkgroupSizeZ",
   "maxComputeWorkgroupsPerDimension",
   "maxComputeWorkgroupStorageSize",
-  "maxDynamicStorageBuffersPerPipelineLayout",
-  "maxDynamicUniformBuffersPerPipelineLayout",
   "maxStorageBufferBindingSize",
   "maxStorageBuffersPerShaderStage",
   "maxUniformBufferBindingSize",
