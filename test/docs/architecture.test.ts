@@ -12,8 +12,10 @@ import { checkExcerpts, cut } from "./generated.js";
 
 const file = "models/dit.graph.ts";
 const source = readFileSync(join(import.meta.dirname, "../..", file), "utf8").split("\n");
-/** The line of the model that the page follows, counted from 1. */
-const line = source.findIndex((text) => text.startsWith("const adaptiveNorm = ")) + 1;
+/** The statement of the model that the page follows: its lines, counted from 1. */
+const first = source.findIndex((text) => text.startsWith("const adaptiveNorm = ")) + 1;
+const last = source.findIndex((text, i) => i + 1 >= first && text.endsWith(";")) + 1;
+const here = (node: Node | undefined): boolean => node?.loc !== undefined && node.loc.line >= first && node.loc.line <= last;
 const mostLines = 25;
 
 let forward: ReadonlyMap<string, Module>;
@@ -33,22 +35,22 @@ beforeAll(async () => {
   gradient = other.stages;
 }, 60_000);
 
-/** Unbroken runs of nodes that the line made. */
+/** Unbroken runs of nodes that the statement made. */
 function runs(fn: Fn): Node[][] {
   const found: Node[][] = [];
   fn.nodes.forEach((node, i) => {
-    if (node.loc?.line !== line) return;
-    if (i > 0 && fn.nodes[i - 1]!.loc?.line === line) found.at(-1)!.push(node);
+    if (!here(node)) return;
+    if (here(fn.nodes[i - 1])) found.at(-1)!.push(node);
     else found.push([node]);
   });
   return found;
 }
 
-/** The functions of the model whose texts the page shows: the line itself, and the block that uses it. */
+/** The functions of the model whose texts the page shows: the statement itself, and the block that uses it. */
 function modelText(): string {
   const start = source.findIndex((text) => text.startsWith("function block("));
   const end = source.indexOf("}", start);
-  return [source[line - 1]!, "", ...source.slice(start, end + 1)].join("\n");
+  return [...source.slice(first - 1, last), "", ...source.slice(start, end + 1)].join("\n");
 }
 
 const noPlaces = { locs: false };
@@ -72,7 +74,7 @@ function regions(): string {
   return printFn(cut(fn, "adaptiveNorm", nodes), noPlaces);
 }
 
-/** The region that writes the result of the line, and its dispatch. */
+/** The region that writes the result of the statement, and its dispatch. */
 function lastRegion() {
   const { nodes } = firstRun("fuse");
   const node = nodes.findLast(({ op }) => op === REGION)!;
@@ -91,12 +93,16 @@ function wgsl(): string {
   return [...text.filter((row) => row.startsWith("@group")), "", ...text.slice(start, end + 1)].join("\n");
 }
 
-/** The rows of `--emit plan`: the dispatches of the line's first use, and where what they touch lies. */
+/** The rows of `--emit plan`: the dispatches of the statement's first use, and where what they touch lies. */
 function plan(): string {
   const rows = planText(bundle.program).split("\n");
   const head = rows.findIndex((row) => row.startsWith("dispatch"));
+  const atStatement = (row: string): boolean => {
+    const at = Number(row.match(/ @ \S+:(\d+):\d+$/)?.[1] ?? 0);
+    return at >= first && at <= last;
+  };
   const count = firstRun("fuse").nodes.filter(({ op }) => op === REGION).length;
-  const dispatches = rows.filter((row) => row.includes(`${file}:${line}:`)).slice(0, count);
+  const dispatches = rows.filter(atStatement).slice(0, count);
   const touched = new Set(dispatches.flatMap((row) => row.match(/(?:\d+ )*\d+(?= {2,}\w+(?: \S+)* @ )/)![0].split(" ")));
   const storageHead = rows.findIndex((row) => row.startsWith("storage"));
   const storages = rows.slice(storageHead + 1, head).filter((row) => touched.has(row.trim().split(" ")[0]!));

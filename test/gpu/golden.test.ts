@@ -16,7 +16,14 @@ let dawn: DawnDevice;
 beforeAll(async () => {
   dawn = await requestDevice();
 });
-afterAll(() => dawn.dispose());
+afterAll(() => {
+  // What ran where: the variants that this adapter took, by kernel family and target.
+  for (const [line, count] of taken) console.log(`${process.env.DIT_TEST_PROJECT} (${dawn.info.description}): ${line}, ${count} kernels`);
+  dawn.dispose();
+});
+
+/** "target web: matmul as subgroup-8" and how many kernels. */
+const taken = new Map<string, number>();
 
 const compiled = new Map<string, Promise<Compiled>>();
 function program(target: "web" | "minimum", ...set: string[]): Promise<Compiled> {
@@ -32,6 +39,11 @@ function program(target: "web" | "minimum", ...set: string[]): Promise<Compiled>
 async function open(target: "web" | "minimum", entry: string, batch: number, ...set: string[]): Promise<Session> {
   const { bundle } = await program(target, ...set);
   const session = await createSession(bundle, dawn.device, { batch, entries: [entry] });
+  for (const { kernel, variant } of session.variants) {
+    const family = bundle.program.kernels.find((k) => k.name === kernel)?.family;
+    const line = `target ${target}: ${family} as ${variant}`;
+    taken.set(line, (taken.get(line) ?? 0) + 1);
+  }
   return session;
 }
 
@@ -115,6 +127,14 @@ describe.each(["web", "minimum"] as const)("target %s", (target) => {
       ]),
     ).toEqual([]);
     session.dispose();
+  });
+
+  test("the variant is the target's and the adapter's", async () => {
+    const { variants, dispose } = await open(target, "forward", 4).then((s) => ({ variants: s.variants, dispose: () => s.dispose() }));
+    const subgroup = variants.filter((v) => v.variant.startsWith("subgroup-")).map((v) => v.variant);
+    const width = process.env.DIT_TEST_SUBGROUP;
+    expect([...new Set(subgroup)]).toEqual(target === "web" ? [`subgroup-${width}`] : []);
+    dispose();
   });
 
   test("DDIM 10, guidance 1.5 on all channels", async () => {
