@@ -123,11 +123,11 @@ function mlp(c: DiT, x: Tokens, name: string): Tokens {
 }
 
 /** Shifts, scales and gates regressed from the condition; they start at zero, which makes each block the identity. */
-function modulation(c: DiT, cond: Vector, count: number, name: string): readonly Vector[] {
-  const all = linear(silu(cond), "hidden", { modulation: count * c.hiddenSize }, `${name}.adaLN_modulation.1`, {
+function modulation(c: DiT, cond: Vector, part: number, name: string): Tensor<"batch part hidden"> {
+  const all = linear(silu(cond), "hidden", { modulation: part * c.hiddenSize }, `${name}.adaLN_modulation.1`, {
     init: init.zeros,
   });
-  return all.split("modulation", "part hidden", { part: count }).unbind("part");
+  return all.split("modulation", "part hidden", { part });
 }
 
 const adaptiveNorm = (x: Tokens, shift: Vector, scale: Vector): Tokens =>
@@ -135,21 +135,14 @@ const adaptiveNorm = (x: Tokens, shift: Vector, scale: Vector): Tokens =>
 
 /** Figure 3, "DiT Block with adaLN-Zero". */
 function block(c: DiT, x: Tokens, cond: Vector, name: string): Tokens {
-  const [shift1, scale1, gate1, shift2, scale2, gate2] = modulation(c, cond, 6, name) as [
-    Vector,
-    Vector,
-    Vector,
-    Vector,
-    Vector,
-    Vector,
-  ];
+  const [shift1, scale1, gate1, shift2, scale2, gate2] = modulation(c, cond, 6, name).unbind("part", 6);
   const attended = x.add(attention(c, adaptiveNorm(x, shift1, scale1), `${name}.attn`).mul(gate1));
   return attended.add(mlp(c, adaptiveNorm(attended, shift2, scale2), `${name}.mlp`).mul(gate2));
 }
 
 /** "Transformer decoder": each token becomes a patch of predicted noise (and variance), and the patches an image. */
 function finalLayer(c: DiT, x: Tokens, cond: Vector): Images {
-  const [shift, scale] = modulation(c, cond, 2, "final_layer") as [Vector, Vector];
+  const [shift, scale] = modulation(c, cond, 2, "final_layer").unbind("part", 2);
   const pixels = c.patchSize ** 2 * outChannels(c);
   const patches = linear(adaptiveNorm(x, shift, scale), "hidden", { pixel: pixels }, "final_layer.linear", { init: init.zeros });
   return patches

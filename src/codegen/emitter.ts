@@ -5,9 +5,9 @@
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Node, Value } from "../ir/graph.js";
 import { producers } from "../ir/graph.js";
-import { literal } from "../ir/ops/elementwise.js";
 import { opRow } from "../ir/ops/index.js";
 import { threshold } from "../ir/ops/indexing.js";
+import { literal } from "../ir/ops/literal.js";
 import { type Strided, strided } from "../ir/strides.js";
 import { type DType, sizeOf } from "../ir/types.js";
 import { purposeOf } from "../program/random.js";

@@ -12,7 +12,7 @@ const groups: readonly [title: string, kind: string, what: string][] = [
   ],
   ["Views", "view", "The same memory read at other coordinates. They cost no kernel: whoever reads a view repeats it."],
   ["Indexed", "indexed", "They decide by the coordinate what to read or what to give, and fuse like elementwise ops."],
-  ["Anchors", "anchor", "Each is a kernel of its own, around which nothing but views is fused today."],
+  ["Anchors", "anchor", "Each makes a kernel: one reduction or one contraction, with what fuse puts around it."],
 ];
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");

@@ -1,6 +1,6 @@
 /** fold and fold-group: the naive kernels of reductions and dots. */
 
-import { literal } from "../../ir/ops/elementwise.js";
+import { literal } from "../../ir/ops/literal.js";
 import { evaluate, product } from "../../program/size.js";
 import { toStored } from "../emitter.js";
 import { type Family, fnText, kernelText, type Lowered } from "../kernel.js";
