@@ -210,6 +210,8 @@ class EntryFn {
       // An alias is read as long as what it renames.
       if (node.op !== "region") lastRead.set(node.inputs[0]!, this.fn.nodes.length);
     });
+    // A result that hands out an old value reads it after everything else.
+    for (const { value } of this.fn.results) if (!writer.has(value)) lastRead.set(value, this.fn.nodes.length);
     const taken = new Map<Value, number>();
     for (const { name, value } of this.fn.results) {
       const p = this.fn.params.find((q) => q.name === name);
@@ -277,14 +279,17 @@ class EntryFn {
   private results(): Port[] {
     const used = new Set<number>();
     const paramIds = new Set(this.fn.params.map((p) => this.storageOf(p.value)));
-    return this.fn.results.map(({ name, value }) => {
+    const ports = new Map<string, Port>();
+    const states: { readonly name: string; readonly type: TensorType; from: number; readonly own: number }[] = [];
+    for (const { name, value } of this.fn.results) {
       const { type } = value;
       const p = this.fn.params.find((q) => q.name === name);
       let id = this.storageOf(value);
       if (p) {
         const own = this.storageOf(p.value);
-        if (own !== id) this.copy(type, id, own, name);
-        return port(name, type, own, "state");
+        if (own !== id) states.push({ name, type, from: id, own });
+        ports.set(name, port(name, type, own, "state"));
+        continue;
       }
       // An output of its own: not the memory of a parameter, nor of another output.
       if (paramIds.has(id) || used.has(id)) {
@@ -294,8 +299,16 @@ class EntryFn {
       }
       used.add(id);
       this.host.output(id);
-      return port(name, type, id, "output");
-    });
+      ports.set(name, port(name, type, id, "output"));
+    }
+    // State last, after everything that reads its old value; what comes from other state first steps aside, so that two may swap.
+    for (const s of states.filter(({ from }) => paramIds.has(from))) {
+      const aside = this.host.storage("activation", `${this.entryName}.${s.name}`, s.type);
+      this.copy(s.type, s.from, aside, s.name);
+      s.from = aside;
+    }
+    for (const s of states) this.copy(s.type, s.from, s.own, s.name);
+    return this.fn.results.map(({ name }) => ports.get(name)!);
   }
 
   private copy(type: TensorType, from: number, to: number, name: string): void {

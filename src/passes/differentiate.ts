@@ -9,8 +9,9 @@
 import { InternalError } from "../diagnostics/diagnostic.js";
 import { Builder } from "../ir/builder.js";
 import type { Fn, Node, Value } from "../ir/graph.js";
-import { add, fill } from "../ir/ops/elementwise.js";
+import { add } from "../ir/ops/elementwise.js";
 import { opRow } from "../ir/ops/index.js";
+import { fill } from "../ir/ops/pointwise.js";
 import { mapFns, type Pass } from "./pass.js";
 
 export const differentiate: Pass = {

@@ -18,7 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => {
   // What ran where: the variants that this adapter took, by kernel family and target.
-  for (const [line, count] of taken) console.log(`${process.env.DIT_TEST_PROJECT} (${dawn.info.description}): ${line}, ${count} kernels`);
+  for (const [line, count] of taken)
+    console.log(`${process.env.DIT_TEST_PROJECT} (${dawn.info.description}): ${line}, ${count} kernels`);
   dawn.dispose();
 });
 
@@ -130,7 +131,10 @@ describe.each(["web", "minimum"] as const)("target %s", (target) => {
   });
 
   test("the variant is the target's and the adapter's", async () => {
-    const { variants, dispose } = await open(target, "forward", 4).then((s) => ({ variants: s.variants, dispose: () => s.dispose() }));
+    const { variants, dispose } = await open(target, "forward", 4).then((s) => ({
+      variants: s.variants,
+      dispose: () => s.dispose(),
+    }));
     const subgroup = variants.filter((v) => v.variant.startsWith("subgroup-")).map((v) => v.variant);
     const width = process.env.DIT_TEST_SUBGROUP;
     expect([...new Set(subgroup)]).toEqual(target === "web" ? [`subgroup-${width}`] : []);

@@ -16,11 +16,11 @@ function imageSet(count: number): ImageSet {
 test("a plan keeps to its budget on any machine, and to its bounds", () => {
   for (const secondsPerStep of [0.001, 0.05, 0.3, 0.5, 1, 2, 5]) {
     const { steps, rows } = planDemo(secondsPerStep, 280, 50);
-    const drawing = (10 / 64) * rows * 100 * (secondsPerStep / 3);
+    const drawing = (10 / 32) * rows * 100 * (secondsPerStep / 3);
     expect(steps * secondsPerStep + drawing).toBeLessThanOrEqual(280);
     expect(rows).toBeGreaterThanOrEqual(1);
   }
-  expect(planDemo(0.001, 280, 50)).toEqual({ steps: 3000, rows: 10 });
+  expect(planDemo(0.001, 280, 50)).toEqual({ steps: 5000, rows: 10 });
   // Hopelessly slow: something still happens, and the figures say that it was not enough.
   expect(planDemo(60, 100, 50)).toEqual({ steps: 10, rows: 1 });
 });

@@ -1,12 +1,11 @@
 /**
- * Elementwise ops: one output element from the input elements at the same place. Operands have identical axes; broadcasting is an
- * explicit `expand`. Formulas that drivers get wrong (tanh overflows on some, small expm1 cancels) are WGSL functions of our own, see
+ * Arithmetic: one output element from the input elements at the same place. Operands have identical axes; broadcasting is an explicit
+ * `expand`. Formulas that drivers get wrong (tanh overflows on some, small expm1 cancels) are WGSL functions of our own, see
  * codegen/kernels/math.wgsl; the reference uses JavaScript's f64 Math.
  */
-import type { AttrKinds, Value } from "../graph.js";
-import { type DType, numel, printType, sameShape, type TensorType } from "../types.js";
-import { literal } from "./literal.js";
-import { type AnyOp, declareOp, defineOp, type Emit, type OpDecl, type Sample, type Schema, type VjpContext } from "./op.js";
+import { lt, where } from "./logic.js";
+import { type AnyOp, declareOp, defineOp } from "./op.js";
+import { arithmetic, binary, elementwise, f, floats, like, positive, t, unary } from "./pointwise.js";
 
 export const neg = declareOp("neg", ["x"]);
 export const exp = declareOp("exp", ["x"]);
@@ -19,10 +18,8 @@ export const sigmoid = declareOp("sigmoid", ["x"]);
 export const abs = declareOp("abs", ["x"]);
 export const square = declareOp("square", ["x"]);
 export const reciprocal = declareOp("reciprocal", ["x"]);
-export const finite = declareOp("is_finite", ["x"]);
-export const not = declareOp("not", ["x"]);
-export const stopGradient = declareOp("stop_gradient", ["x"]);
 export const copy = declareOp("copy", ["x"]);
+export const stopGradient = declareOp("stop_gradient", ["x"]);
 export const cast = declareOp("cast", ["x"], { dtype: "dtype" });
 export const add = declareOp("add", ["x", "y"]);
 export const sub = declareOp("sub", ["x", "y"]);
@@ -30,72 +27,6 @@ export const mul = declareOp("mul", ["x", "y"]);
 export const div = declareOp("div", ["x", "y"]);
 export const maximum = declareOp("maximum", ["x", "y"]);
 export const minimum = declareOp("minimum", ["x", "y"]);
-export const eq = declareOp("eq", ["x", "y"]);
-export const lt = declareOp("lt", ["x", "y"]);
-export const le = declareOp("le", ["x", "y"]);
-export const and = declareOp("and", ["x", "y"]);
-export const or = declareOp("or", ["x", "y"]);
-export const where = declareOp("where", ["cond", "x", "y"]);
-export const fill = declareOp("fill", [], { value: "num", type: "type" });
-
-/** A constant like `v`: same axes, same dtype. */
-export const like = (b: Emit, v: Value, value: number): Value => fill(b, { value, type: v.type });
-
-const t = (dtype: DType, ...shape: number[]): TensorType => ({
-  dtype,
-  axes: ["row", "col", "deep"].slice(0, shape.length),
-  shape,
-});
-const f = t("f32", 3, 5);
-const unary: readonly [Sample, ...Sample[]] = [{ inputs: [f] }, { inputs: [t("f32", 7)] }];
-const positive: readonly [Sample, ...Sample[]] = [{ inputs: [f], domain: [0.3, 4] }];
-const binary: readonly [Sample, ...Sample[]] = [{ inputs: [f, f] }, { inputs: [t("f32", 2, 1, 3), t("f32", 2, 1, 3)] }];
-const bools: readonly [Sample, ...Sample[]] = [{ inputs: [t("bool", 3, 5), t("bool", 3, 5)], domain: [0, 2] }];
-
-const arithmetic: readonly DType[] = ["f32", "f16", "i32", "u32"];
-const floats: readonly DType[] = ["f32", "f16"];
-
-interface Elementwise<S extends Schema> {
-  doc: string;
-  /** Which dtypes the operands may have; all operands have the same one. */
-  accepts: readonly DType[];
-  /** The result's dtype, when it is not the operands'. */
-  gives?: DType;
-  scalar: (...x: number[]) => number;
-  wgsl: (...x: string[]) => string;
-  vjp: ((b: Emit, ctx: VjpContext) => readonly (Value | undefined)[]) | { readonly nondifferentiable: string };
-  samples: readonly [Sample<S>, ...Sample<S>[]];
-  flops?: number;
-}
-
-function elementwise<const I extends readonly string[]>(
-  decl: OpDecl<I, Record<never, never>>,
-  rules: Elementwise<Record<never, never>>,
-): AnyOp {
-  return defineOp(decl, {
-    doc: rules.doc,
-    stage: "both",
-    infer: (inputs) => {
-      const first = inputs[0]!;
-      if (!rules.accepts.includes(first.dtype)) return `takes ${rules.accepts.join(", ")}, not ${first.dtype}`;
-      const odd = inputs.find((type) => !sameShape(type, first) || type.dtype !== first.dtype);
-      if (odd) return `operands differ: ${printType(first)} and ${printType(odd)}`;
-      return rules.gives ? { ...first, dtype: rules.gives } : first;
-    },
-    eval: (inputs, _attrs, ctx) => {
-      const [x, y] = [inputs[0]!.data, inputs[1]?.data];
-      const out = new Float64Array(x.length);
-      for (let i = 0; i < out.length; i++) out[i] = ctx.round(y ? rules.scalar(x[i]!, y[i]!) : rules.scalar(x[i]!));
-      return [out];
-    },
-    vjp: rules.vjp,
-    cost: (_inputs, outputs) => ({ macs: 0, flops: numel(outputs[0]!) }),
-    fusion: { kind: "elementwise", wgsl: (args) => rules.wgsl(...args) },
-    samples: rules.samples,
-  });
-}
-
-const flat = { nondifferentiable: "its result is piecewise constant" };
 
 export const elementwiseOps: readonly AnyOp[] = [
   elementwise(neg, {
@@ -192,23 +123,6 @@ export const elementwiseOps: readonly AnyOp[] = [
     wgsl: (x) => `1.0 / ${x}`,
     vjp: (b, { dy, output }) => [neg(b, mul(b, dy, square(b, output)))],
     samples: positive,
-  }),
-  elementwise(finite, {
-    doc: "whether x is neither infinite nor NaN, decided on its bits: WGSL may assume that floats are finite",
-    accepts: ["f32"],
-    gives: "bool",
-    scalar: (x) => (Number.isFinite(x) ? 1 : 0),
-    wgsl: (x) => `((bitcast<u32>(${x}) & 0x7f800000u) != 0x7f800000u)`,
-    vjp: flat,
-    samples: unary,
-  }),
-  elementwise(not, {
-    doc: "logical not",
-    accepts: ["bool"],
-    scalar: (x) => 1 - x!,
-    wgsl: (x) => `!${x}`,
-    vjp: flat,
-    samples: [{ inputs: [t("bool", 3, 5)], domain: [0, 2] }],
   }),
   elementwise(copy, {
     doc: "x itself, stored in memory of its own: placed by the layout pass where strides cannot say a view",
@@ -315,98 +229,5 @@ export const elementwiseOps: readonly AnyOp[] = [
       return [where(b, yWins, zero, dy), where(b, yWins, dy, zero)];
     },
     samples: binary,
-  }),
-  elementwise(eq, {
-    doc: "x == y",
-    accepts: arithmetic,
-    gives: "bool",
-    scalar: (x, y) => (x === y ? 1 : 0),
-    wgsl: (x, y) => `(${x} == ${y})`,
-    vjp: flat,
-    samples: [{ inputs: [t("i32", 3, 5), t("i32", 3, 5)], domain: [0, 3] }],
-  }),
-  elementwise(lt, {
-    doc: "x < y",
-    accepts: arithmetic,
-    gives: "bool",
-    scalar: (x, y) => (x! < y! ? 1 : 0),
-    wgsl: (x, y) => `(${x} < ${y})`,
-    vjp: flat,
-    samples: binary,
-  }),
-  elementwise(le, {
-    doc: "x <= y",
-    accepts: arithmetic,
-    gives: "bool",
-    scalar: (x, y) => (x! <= y! ? 1 : 0),
-    wgsl: (x, y) => `(${x} <= ${y})`,
-    vjp: flat,
-    samples: binary,
-  }),
-  elementwise(and, {
-    doc: "logical and",
-    accepts: ["bool"],
-    scalar: (x, y) => x! * y!,
-    wgsl: (x, y) => `(${x} && ${y})`,
-    vjp: flat,
-    samples: bools,
-  }),
-  elementwise(or, {
-    doc: "logical or",
-    accepts: ["bool"],
-    scalar: (x, y) => Math.max(x!, y!),
-    wgsl: (x, y) => `(${x} || ${y})`,
-    vjp: flat,
-    samples: bools,
-  }),
-  defineOp(where, {
-    doc: "x where cond holds, else y",
-    stage: "both",
-    infer: ([cond, x, y]) => {
-      if (cond!.dtype !== "bool") return `the condition is ${cond!.dtype}, expected bool`;
-      if (x!.dtype !== y!.dtype) return `the branches' dtypes differ: ${x!.dtype} and ${y!.dtype}`;
-      if (!sameShape(cond!, x!) || !sameShape(x!, y!))
-        return `operands differ: ${printType(cond!)}, ${printType(x!)} and ${printType(y!)}`;
-      return x!;
-    },
-    eval: ([c, x, y]) => [x!.data.map((v, i) => (c!.data[i] ? v : y!.data[i]!))],
-    vjp: (b, { dy, inputs }) => {
-      const zero = like(b, dy, 0);
-      return [undefined, where(b, inputs[0]!, dy, zero), where(b, inputs[0]!, zero, dy)];
-    },
-    cost: (_i, outputs) => ({ macs: 0, flops: numel(outputs[0]!) }),
-    fusion: { kind: "elementwise", wgsl: ([c, x, y]) => `select(${y}, ${x}, ${c})` },
-    samples: [
-      {
-        inputs: [t("bool", 3, 5), f, f],
-        domain: [
-          [0, 2],
-          [-2, 2],
-          [-2, 2],
-        ],
-      },
-    ],
-  }),
-  defineOp(fill, {
-    doc: "one number everywhere",
-    stage: "both",
-    infer: (_inputs, { value, type }) => {
-      const { dtype } = type;
-      const fits =
-        dtype === "i32"
-          ? value === (value | 0)
-          : dtype === "u32"
-            ? value === value >>> 0
-            : dtype !== "bool" || value === 0 || value === 1;
-      return fits ? type : `${value} is no ${dtype}`;
-    },
-    eval: (_inputs, { value }, ctx) => [new Float64Array(ctx.shapes[0]!.reduce((a, n) => a * n, 1)).fill(ctx.round(value))],
-    vjp: () => [],
-    cost: () => ({ macs: 0, flops: 0 }),
-    fusion: { kind: "elementwise", wgsl: (_args, attrs, output) => literal(attrs.value as AttrKinds["num"], output.dtype) },
-    samples: [
-      { inputs: [], attrs: { value: -0.5, type: f } },
-      { inputs: [], attrs: { value: 3, type: t("i32", 4) } },
-    ],
   }),
 ];

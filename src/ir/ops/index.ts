@@ -3,12 +3,17 @@ import { InternalError } from "../../diagnostics/diagnostic.js";
 import { contractOps } from "./contract.js";
 import { elementwiseOps } from "./elementwise.js";
 import { indexingOps } from "./indexing.js";
+import { logicOps } from "./logic.js";
 import type { AnyOp } from "./op.js";
+import { pointwiseOps } from "./pointwise.js";
 import { reduceOps } from "./reduce.js";
 import { shapeOps } from "./shape.js";
 
 export const opTable: ReadonlyMap<string, AnyOp> = new Map(
-  [...elementwiseOps, ...shapeOps, ...reduceOps, ...contractOps, ...indexingOps].map((row) => [row.op, row]),
+  [...elementwiseOps, ...logicOps, ...pointwiseOps, ...shapeOps, ...reduceOps, ...contractOps, ...indexingOps].map((row) => [
+    row.op,
+    row,
+  ]),
 );
 
 export function opRow(op: string): AnyOp {

@@ -2,8 +2,10 @@
 import { drawBernoulli, drawInt, drawNormal, NORMAL_TABLE_SIZE, purposeOf, threefry } from "../../program/random.js";
 import { numel, printType, sizeOf, type TensorType } from "../types.js";
 import { dot } from "./contract.js";
-import { cast, eq, like, maximum, minimum, mul } from "./elementwise.js";
+import { cast, maximum, minimum, mul } from "./elementwise.js";
+import { eq } from "./logic.js";
 import { type AnyOp, declareOp, defineOp } from "./op.js";
+import { like } from "./pointwise.js";
 import { max } from "./reduce.js";
 import { expandTo, iota, stridesOf } from "./shape.js";
 

@@ -2,7 +2,8 @@
 import { product } from "../../program/size.js";
 import type { Value } from "../graph.js";
 import { numel, printType, sizeOf, type TensorType } from "../types.js";
-import { cast, div, eq, mul } from "./elementwise.js";
+import { cast, div, mul } from "./elementwise.js";
+import { eq } from "./logic.js";
 import { type AnyOp, type Dense, declareOp, defineOp, type Emit, type Sample } from "./op.js";
 import { expandTo, gatherStrided, stridesOf, sum } from "./shape.js";
 

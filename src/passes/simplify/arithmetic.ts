@@ -1,8 +1,9 @@
 /** Rules on elementwise ops: neutral elements, cancellations, and folding of constants. */
 import { concreteShape, roundingOf } from "../../ir/eval.js";
 import type { Node, Value } from "../../ir/graph.js";
-import { add, fill, neg, square, sub } from "../../ir/ops/elementwise.js";
+import { add, neg, square, sub } from "../../ir/ops/elementwise.js";
 import { opRow } from "../../ir/ops/index.js";
+import { fill } from "../../ir/ops/pointwise.js";
 import type { TensorType } from "../../ir/types.js";
 import type { Rewriter, Rule } from "./rule.js";
 

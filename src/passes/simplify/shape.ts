@@ -1,6 +1,7 @@
 /** Rules on views and reductions: what re-reads memory twice can read it once, and constants have no layout. */
 import type { Node, Value } from "../../ir/graph.js";
-import { fill, mul } from "../../ir/ops/elementwise.js";
+import { mul } from "../../ir/ops/elementwise.js";
+import { fill } from "../../ir/ops/pointwise.js";
 import { expand, expandTo, rename, slice, transpose } from "../../ir/ops/shape.js";
 import { sizeOf } from "../../ir/types.js";
 import { product, sameSize } from "../../program/size.js";
