@@ -182,9 +182,10 @@ export function decode(
   let rest = from;
   for (let i = loops.length - 1; i > 0; i--) {
     const by = size(loops[i]!.range);
-    lines.push(declare(loops[i]!.name, `${rest} % ${by}`));
     const next = `${from}_${i}`;
+    // One division a loop: the remainder follows from the quotient.
     lines.push(`let ${next} = ${rest} / ${by};`);
+    lines.push(declare(loops[i]!.name, `${rest} - ${next} * ${by}`));
     rest = next;
   }
   lines.push(declare(loops[0]!.name, rest));

@@ -43,6 +43,9 @@ const CLASSES = 10;
 /** The paths of a run are many; these bounds keep a fast machine from training for nothing and a slow one from drawing for ever. */
 const MOST_STEPS = 5000;
 const MOST_ROWS = 10;
+/** Fewer steps than this draw nothing that is worth looking at. */
+const ENOUGH_STEPS = 300;
+const BUDGETS = [330, 480] as const;
 const WARM_UP = 3;
 const MEASURED = 3;
 const HELD_OUT_BATCHES = 4;
@@ -52,8 +55,8 @@ export interface DemoOptions {
   readonly device: GPUDevice;
   readonly data: FashionMnist;
   readonly outFolder: string;
-  /** Seconds for measuring, training and drawing together. */
-  readonly seconds: number;
+  /** Seconds for measuring, training and drawing together. Default: five and a half minutes, and eight where too little fits into those. */
+  readonly seconds?: number | undefined;
   readonly seed?: number;
   readonly say: (line: string) => void;
   readonly onProgress: (stage: "train" | "sample", done: number, total: number, note: string) => void;
@@ -73,12 +76,12 @@ export interface DemoPlan {
 }
 
 /**
- * Divides a budget: drawing gets at most a quarter of it, and what it does not need goes to training. A pass of one image through the
+ * Divides a budget: drawing gets at most a fifth of it, and what it does not need goes to training. A pass of one image through the
  * model costs about a third of its share of a training step; guidance takes two passes for each sampling step.
  */
 export function planDemo(secondsPerStep: number, budget: number, stepsOfSampler: number): DemoPlan {
   const row = (CLASSES / batch) * stepsOfSampler * 2 * (secondsPerStep / 3);
-  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor((0.25 * budget) / row)));
+  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor((0.2 * budget) / row)));
   const steps = Math.floor((budget - rows * row) / secondsPerStep);
   return { steps: Math.max(10, Math.min(MOST_STEPS, steps)), rows };
 }
@@ -93,12 +96,16 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
   const fresh = await ask(bundle, device, question, freshWeights(bundle, seed));
   say(`held-out error of the fresh model: ${fresh.toFixed(4)} (it finds no noise yet: 1 is the noise itself)`);
   const speed = await secondsPerStep(options, seed);
-  const asking = passed() / 4;
-  const plan = planDemo(speed, options.seconds - passed() - asking, samplingSteps(bundle));
+  // What is asked after training costs about as much as what was asked before it.
+  const spent = 1.25 * passed();
+  const plans = (options.seconds === undefined ? BUDGETS : [options.seconds]).map((seconds) => {
+    return { ...planDemo(speed, seconds - spent, samplingSteps(bundle)), seconds };
+  });
+  const plan = plans.find(({ steps }) => steps >= ENOUGH_STEPS) ?? plans.at(-1)!;
   const whole =
     plan.steps >= MOST_STEPS
       ? "as many as are worth while"
-      : `as many as fit into the ${Math.round(options.seconds)} s of this demo`;
+      : `as many as fit into the ${Math.round(plan.seconds)} s of this demo`;
   say(
     `a training step of ${batch} images takes ${(1000 * speed).toFixed(0)} ms here: ${plan.steps} steps, ${whole}, then ${CLASSES * plan.rows} pictures`,
   );

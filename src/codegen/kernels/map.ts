@@ -1,9 +1,9 @@
 /** map: elementwise regions, with any number of results. */
 
 import { product } from "../../program/size.js";
-import { toStored } from "../emitter.js";
+import { toStored, type Words } from "../emitter.js";
 import { type Family, fnText, kernelText } from "../kernel.js";
-import { decode, mapLoops } from "../region.js";
+import { decode, type Loop, mapLoops } from "../region.js";
 import { threefryNeeds } from "./random.js";
 
 const WORKGROUP = 64;
@@ -17,7 +17,7 @@ export const map: Family = {
     const elements = product(loops.map((l) => l.range));
     const size = words.named("elements", elements);
     const stores = region.body.results.map((r, k) => `b${region.results[k]}[i] = ${toStored(values[k]!, r.value.type.dtype)};`);
-    const where = decode(loops, "i", words.size, (name, text) => `let ${name} = ${text};`);
+    const where = coordinates(loops, words);
     const random = threefryNeeds(emitter, region);
     const text = kernelText({
       title: `map: ${describe(region.body.nodes.map((n) => n.op))}`,
@@ -25,7 +25,7 @@ export const map: Family = {
       words,
       consts: { WORKGROUP: `${WORKGROUP}u` },
       sizes: { ELEMENTS: size },
-      hooks: random.hooks + fnText("body(i: u32)", [...where, ...lines, ...stores]),
+      hooks: random.hooks + fnText("body(i: u32, group: u32, lid: u32)", [...where, ...lines, ...stores]),
       file: "./kernels/map.wgsl",
       libraries: random.libraries,
     });
@@ -37,6 +37,20 @@ export const map: Family = {
     };
   },
 };
+
+/** The loop variables of element i. Rows of whole workgroups are found from the workgroup's number: a division for all its threads. */
+function coordinates(loops: readonly Loop[], words: Words): string[] {
+  const declare = (name: string, text: string) => `let ${name} = ${text};`;
+  const last = loops.at(-1);
+  if (!last || loops.length < 2 || typeof last.range !== "number" || last.range % WORKGROUP !== 0)
+    return decode(loops, "i", words.size, declare);
+  const perRow = words.size(last.range / WORKGROUP);
+  return [
+    `let row = group / ${perRow};`,
+    declare(last.name, `(group - row * ${perRow}) * ${WORKGROUP}u + lid`),
+    ...decode(loops.slice(0, -1), "row", words.size, declare),
+  ];
+}
 
 /** The ops of a region in a few words, for the head of its text. */
 export function describe(ops: readonly string[]): string {

@@ -1,9 +1,11 @@
-// map: one thread per element of the result. `body(i)` is written by the compiler from the fused region: it takes i apart into
-// coordinates, loads the operands there, computes, and stores every result at i.
+// map: one thread per element of the result. `body` is written by the compiler from the fused region: it finds the coordinates of
+// element i, loads the operands there, computes, and stores every result at i. Where rows are whole workgroups, the coordinates follow
+// from the workgroup's number, which all its threads share, and no thread divides.
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
-  let i = group_id(wid) * WORKGROUP + lid;
+  let group = group_id(wid);
+  let i = group * WORKGROUP + lid;
   if (i < ELEMENTS) {
-    body(i);
+    body(i, group, lid);
   }
 }
