@@ -5,6 +5,8 @@ import { register as compile } from "./compile.js";
 import { register as doctor } from "./doctor.js";
 import { exitCode, type Io, terminal } from "./io.js";
 import { register as run } from "./run.js";
+import { register as sample } from "./sample.js";
+import { register as train } from "./train.js";
 
 export async function cli(args: readonly string[], io: Io = terminal): Promise<number> {
   return exitCode(io, () => commands(io).parseAsync(args, { from: "user" }));
@@ -24,6 +26,6 @@ function commands(io: Io): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("  help: dit-compile --help lists the commands, dit-compile COMMAND --help their options");
   // Help lists them in this order.
-  for (const register of [compile, run, doctor]) register(program, io);
+  for (const register of [compile, train, sample, run, doctor]) register(program, io);
   return program;
 }

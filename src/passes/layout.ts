@@ -8,7 +8,7 @@
  * stored once in its own order if that is enough, else with its own axes before the contracted ones (patches of an image). The copy costs
  * a pass over the operand; the naive kernel it saves costs a division per multiply-add.
  */
-import type { Fn, Node, Value } from "../ir/graph.js";
+import { type Fn, type Node, readers, type Value } from "../ir/graph.js";
 import { dotAxes } from "../ir/ops/contract.js";
 import { opRow } from "../ir/ops/index.js";
 import { rowMajor, run, strided } from "../ir/strides.js";
@@ -33,9 +33,23 @@ function storeOperands(fn: Fn): Fn {
     for (const v of node.outputs) made.set(v, node);
     return node.outputs[0]!;
   };
+  const read = readers(fn);
+  const results = new Set(fn.results.map((r) => r.value));
+  /** A dot or a reduction that is read by one transpose alone stores its result in that order (see fuse): no view. */
+  const absorbed = (node: Node): boolean => {
+    const x = node.inputs[0]!;
+    const source = made.get(x);
+    return (
+      node.op === "transpose" &&
+      !!source &&
+      opRow(source.op).fusion.kind === "anchor" &&
+      read.get(x)?.length === 1 &&
+      !results.has(x)
+    );
+  };
   const viewOf = (v: Value): Node | undefined => {
     const node = made.get(v);
-    return node && opRow(node.op).fusion.kind === "view" ? node : undefined;
+    return node && opRow(node.op).fusion.kind === "view" && !absorbed(node) ? node : undefined;
   };
 
   const stored = (v: Value, own: readonly string[], over: readonly string[], loc: Node["loc"]): Value => {
@@ -45,8 +59,8 @@ function storeOperands(fn: Fn): Fn {
         names.map((n) => sizeOf(v.type, n)!),
       ) !== undefined;
     const good = (axes: readonly string[], strides: readonly Size[]) => fits(axes, strides, own) && fits(axes, strides, over);
-    const read = strided(v, viewOf);
-    if (read && good(v.type.axes, read.strides)) return v;
+    const reading = strided(v, viewOf);
+    if (reading && good(v.type.axes, reading.strides)) return v;
     const natural = good(v.type.axes, rowMajor(v.type.shape));
     const rest = v.type.axes.filter((a) => !own.includes(a) && !over.includes(a));
     const order = natural ? v.type.axes : [...rest, ...own, ...over];

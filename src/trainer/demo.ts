@@ -45,7 +45,7 @@ const MOST_STEPS = 5000;
 const MOST_ROWS = 10;
 /** Fewer steps than this draw nothing that is worth looking at. */
 const ENOUGH_STEPS = 300;
-const BUDGETS = [330, 480] as const;
+const BUDGETS = [330, 430] as const;
 const WARM_UP = 3;
 const MEASURED = 3;
 const HELD_OUT_BATCHES = 4;
@@ -55,7 +55,7 @@ export interface DemoOptions {
   readonly device: GPUDevice;
   readonly data: FashionMnist;
   readonly outFolder: string;
-  /** Seconds for measuring, training and drawing together. Default: five and a half minutes, and eight where too little fits into those. */
+  /** Seconds for measuring, training and drawing together. Default: five and a half minutes, and seven where too little fits into those. */
   readonly seconds?: number | undefined;
   readonly seed?: number;
   readonly say: (line: string) => void;
@@ -76,12 +76,12 @@ export interface DemoPlan {
 }
 
 /**
- * Divides a budget: drawing gets at most a fifth of it, and what it does not need goes to training. A pass of one image through the
+ * Divides a budget: drawing gets at most a seventh of it, and what it does not need goes to training. A pass of one image through the
  * model costs about a third of its share of a training step; guidance takes two passes for each sampling step.
  */
 export function planDemo(secondsPerStep: number, budget: number, stepsOfSampler: number): DemoPlan {
   const row = (CLASSES / batch) * stepsOfSampler * 2 * (secondsPerStep / 3);
-  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor((0.2 * budget) / row)));
+  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor((0.15 * budget) / row)));
   const steps = Math.floor((budget - rows * row) / secondsPerStep);
   return { steps: Math.max(10, Math.min(MOST_STEPS, steps)), rows };
 }
@@ -112,7 +112,7 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
 
   let note = "";
   // Someone else may be using this machine: the clock has the last word.
-  const deadline = passed() + 1.15 * plan.steps * speed;
+  const deadline = passed() + 1.05 * plan.steps * speed;
   const result = await train({
     bundle,
     device,
