@@ -47,13 +47,13 @@ function beside(prefix: string, w: Weight): AnyTensor {
 export function update(settings: OptimizerSettings, step: Tensor<"", "i32">, loss: Tensor<"">): Record<string, AnyTensor> {
   const weights = trainable();
   const grads = gradients(loss, weights);
-  const { packed, gradientNorm } = stepNumbers(settings, step, loss, grads);
+  const { packed, gradientNorm, next: taken } = stepNumbers(settings, step, loss, grads);
   const results: Record<string, AnyTensor> = {};
   weights.forEach((w, i) => {
     const next = adamw(settings, packed, grads[i]!, { p: w.tensor, m: beside("m", w), v: beside("v", w), ema: beside("ema", w) });
     for (const [set, value] of Object.entries(next)) results[`${set}.${w.name}`] = value as AnyTensor;
   });
-  return { ...results, step: step.add(1), gradient_norm: gradientNorm };
+  return { ...results, step: taken, gradient_norm: gradientNorm };
 }
 
 /** What is wrong with optimizer settings, as a sentence. */

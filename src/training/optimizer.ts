@@ -28,6 +28,8 @@ type Scalar = Tensor<"">;
 export interface StepNumbers {
   readonly packed: Tensor<"number">;
   readonly gradientNorm: Scalar;
+  /** The number of updates after this step: one more, unless it was not finite. */
+  readonly next: Tensor<"", "i32">;
 }
 
 /** `step` counts completed updates; `loss` and all gradients decide whether this one is taken. */
@@ -50,7 +52,8 @@ export function stepNumbers(
   const correction = (beta: number): Scalar => t.mul(Math.log(beta)).expm1().neg();
   const squares = gradients.map((g) => total((g as Any).square()));
   const gradientNorm = addAll(squares).sqrt();
-  const finite = where(loss.add(gradientNorm).isFinite(), scalar(1), scalar(0)) as Scalar;
+  const good = loss.add(gradientNorm).isFinite();
+  const finite = where(good, scalar(1), scalar(0)) as Scalar;
   const clip = s.clipNorm > 0 ? scalar(s.clipNorm).div(gradientNorm.add(1e-6)).minimum(1) : scalar(1);
   const decay = s.emaWarmup ? t.div(done.add(10)).minimum(s.emaDecay) : scalar(s.emaDecay);
   const numbers = [
@@ -65,7 +68,7 @@ export function stepNumbers(
     numbers.map((x) => x.expand("number", { number: 1 })),
     "number",
   );
-  return { packed, gradientNorm };
+  return { packed, gradientNorm, next: where(good, step.add(1), step) as Tensor<"", "i32"> };
 }
 
 const total = (x: Any): Scalar => (x.axes === "" ? x : sum(x, x.axes)) as unknown as Scalar;
