@@ -1,5 +1,6 @@
 /** Config values from defaults, a preset and `--set key=value`, in this order. Every mistake is named, with the nearest right key. */
 import { type Diagnostic, DitError, fail } from "../diagnostics/diagnostic.js";
+import { nearest } from "../program/nearest.js";
 import type { ConfigKeys, ConfigValue, ModelDefinition } from "./model.js";
 
 export interface Settings {
@@ -64,23 +65,7 @@ function parseValue(like: ConfigKeys[string], text: string): ConfigValue | { pro
 
 /** "did you mean depth?", or the list of what there is when nothing is near. */
 export function suggestion(word: string, known: readonly string[]): string {
-  const near = known
-    .map((name) => ({ name, distance: distance(word.toLowerCase(), name.toLowerCase()) }))
-    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(Math.max(word.length, name.length) / 3)))
-    .sort((a, b) => a.distance - b.distance)[0];
-  if (near) return `did you mean ${near.name}?`;
+  const near = nearest(word, known);
+  if (near) return `did you mean ${near}?`;
   return known.length > 0 ? `there are: ${known.join(", ")}` : "there are none";
-}
-
-/** Levenshtein distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

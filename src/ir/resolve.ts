@@ -2,7 +2,9 @@
  * Syntax to module: looks up ops, attributes and values, infers types and compares them with those written. Mistakes are collected; a
  * value that could not be made right is given its written type, so that one mistake is reported once.
  */
+
 import { type Diagnostic, DitError } from "../diagnostics/diagnostic.js";
+import { nearest } from "../program/nearest.js";
 import { parseSize, type Size } from "../program/size.js";
 import type { AttrKinds, Attrs, AttrValue, Fn, Module, Node, Param, ParamKind, Stage, Value } from "./graph.js";
 import { opTable } from "./ops/index.js";
@@ -213,19 +215,6 @@ function readNumber(text: string): number | undefined {
 
 /** `did you mean …?` when a name of the list is at most two typing slips away. */
 function suggest(name: string, names: readonly string[], sigil = ""): { help?: string } {
-  const near = names.map((n) => [slips(name, n), n] as const).sort((a, b) => a[0] - b[0])[0];
-  return near && near[0] <= Math.min(2, name.length - 1) ? { help: `did you mean ${sigil}${near[1]}?` } : {};
-}
-
-/** Levenshtein distance. */
-function slips(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+  const near = nearest(name, names, Math.min(2, name.length - 1));
+  return near === undefined ? {} : { help: `did you mean ${sigil}${near}?` };
 }

@@ -2,6 +2,7 @@
  * What the runtime says when it cannot go on. The runtime ships inside web bundles and imports nothing of the compiler, so it has an
  * error of its own; whoever prints errors for people finds the same parts in it: code, sentence, help.
  */
+import { nearest } from "../program/nearest.js";
 
 export const runtimeErrors = {
   /** The bundle is not a program that this runtime can run. */
@@ -52,23 +53,7 @@ export function mebibytes(bytes: number): string {
 
 /** `; did you mean "x"?` when a known name is near, else a list of what there is. */
 export function suggestion(name: string, known: readonly string[]): string {
-  const near = known
-    .map((candidate) => ({ candidate, distance: distance(name, candidate) }))
-    .filter((entry) => entry.distance <= Math.max(2, name.length / 3))
-    .sort((a, b) => a.distance - b.distance)[0];
-  if (near) return `did you mean "${near.candidate}"?`;
+  const near = nearest(name, known);
+  if (near) return `did you mean "${near}"?`;
   return known.length === 0 ? "there are none" : `there are: ${known.slice(0, 12).join(", ")}${known.length > 12 ? ", …" : ""}`;
-}
-
-/** Levenshtein's distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }
