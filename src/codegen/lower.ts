@@ -4,6 +4,7 @@
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Loc, Module, Node, Param, Value } from "../ir/graph.js";
+import { opRow } from "../ir/ops/index.js";
 import { numel, type TensorType } from "../ir/types.js";
 import type { Dispatch, Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
 import { mul, type Size } from "../program/size.js";
@@ -334,7 +335,7 @@ function labelOf(node: Node, body: Fn): string {
   const kind =
     node.attrs.kind === "map"
       ? (body.nodes.at(-1)?.op ?? "copy")
-      : (body.nodes.find((n) => ["dot", "sum", "max"].includes(n.op))?.op ?? "region");
+      : (body.nodes.find((n) => ["anchor", "kernel"].includes(opRow(n.op).fusion.kind))?.op ?? "region");
   const names = node.outputs.map((v) => v.name).filter((n) => n !== undefined);
   return `${kind}${names.length > 0 ? ` ${names.join(", ")}` : ""}${place(node.loc)}`;
 }

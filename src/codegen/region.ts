@@ -5,6 +5,7 @@
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Node, Value } from "../ir/graph.js";
 import { opRow } from "../ir/ops/index.js";
+import type { RegionKind } from "../ir/region.js";
 import { sizeOf } from "../ir/types.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
 import { Emitter, Words } from "./emitter.js";
@@ -17,7 +18,7 @@ export interface Binding {
 }
 
 export interface Region {
-  readonly kind: "map" | "reduce" | "dot";
+  readonly kind: RegionKind;
   readonly body: Fn;
   /** Binding of each body parameter, and of each result. */
   readonly params: readonly number[];

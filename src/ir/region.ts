@@ -13,8 +13,11 @@ import type { Schema } from "./ops/op.js";
 export const REGION = "region";
 export const GRADIENT = "gradient";
 
-/** What a kernel does besides elementwise work: nothing, one reduction, one contraction. */
-export const regionKinds = ["map", "reduce", "dot"] as const;
+/**
+ * What a kernel does besides elementwise work: nothing (map); one reduction; one contraction, with elementwise work on its result and sums
+ * of an operand; reductions along rows with what is elementwise before, between and after (rows); one op with a family of its own (op).
+ */
+export const regionKinds = ["map", "reduce", "dot", "rows", "op"] as const;
 export type RegionKind = (typeof regionKinds)[number];
 
 const schemas: Readonly<Record<string, Schema>> = { [REGION]: { body: "fn", kind: "str" }, [GRADIENT]: {} };

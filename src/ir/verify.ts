@@ -7,7 +7,7 @@ import { parseSize, printSize } from "../program/size.js";
 import type { AttrKinds, AttrValue, Fn, Module, Node, Stage, Value } from "./graph.js";
 import { opTable } from "./ops/index.js";
 import { nameValues, printNode, printType } from "./print.js";
-import { bodyOf, GRADIENT, isBody, REGION, regionKinds, schemaOf } from "./region.js";
+import { bodyOf, GRADIENT, isBody, REGION, type RegionKind, regionKinds, schemaOf } from "./region.js";
 import { dtypes, sameType, type TensorType } from "./types.js";
 
 /** Throws unless `module` obeys the rules of `stage` (its own by default). `when` says what was done before: "after dce". */
@@ -114,17 +114,36 @@ function problemOfKernel(module: Module, node: Node): string | undefined {
   if (odd >= 0) {
     return `operand ${odd + 1} is ${printType(node.inputs[odd]!.type)}, but @${body.name} takes ${printType(body.params[odd]!.value.type)}`;
   }
-  const anchors = body.nodes.filter((n) => opTable.get(n.op)?.fusion.kind === "anchor");
-  const wanted = kind === "map" ? 0 : 1;
-  if (anchors.length !== wanted) {
-    const found = anchors.length === 0 ? "none" : anchors.map((n) => n.op).join(", ");
-    return `the body of a ${kind} has ${wanted === 0 ? "no anchor" : "exactly one anchor"}, @${body.name} has ${found}`;
-  }
+  const misfit = problemOfBody(kind, body);
+  if (misfit) return misfit;
   return problemOfOutputs(
     node,
     body.results.map((r) => r.value.type),
     `@${body.name} gives`,
   );
+}
+
+/** What each kind of kernel is built around. */
+const anchorsOf: Record<
+  RegionKind,
+  { readonly says: string; readonly fits: (dots: number, sums: number, own: number) => boolean }
+> = {
+  map: { says: "no dot and no op of its own family", fits: (dots, _sums, own) => dots + own === 0 },
+  reduce: { says: "exactly one anchor", fits: (dots, sums, own) => dots + own === 0 && sums === 1 },
+  dot: { says: "exactly one dot", fits: (dots, _sums, own) => dots === 1 && own === 0 },
+  rows: { says: "reductions and no dot", fits: (dots, sums, own) => dots + own === 0 && sums > 0 },
+  op: { says: "exactly one op of its own family", fits: (dots, sums, own) => dots + sums === 0 && own === 1 },
+};
+
+function problemOfBody(kind: RegionKind, body: Fn): string | undefined {
+  const fusion = (n: Node) => opTable.get(n.op)?.fusion.kind;
+  const anchors = body.nodes.filter((n) => fusion(n) === "anchor" || fusion(n) === "kernel");
+  const dots = anchors.filter((n) => n.op === "dot").length;
+  const own = anchors.filter((n) => fusion(n) === "kernel").length;
+  const { says, fits } = anchorsOf[kind];
+  if (fits(dots, anchors.length - dots - own, own)) return undefined;
+  const found = anchors.length === 0 ? "none" : anchors.map((n) => n.op).join(", ");
+  return `the body of a ${kind} has ${says}, @${body.name} has ${found}`;
 }
 
 function problemOfOutputs(node: Node, types: readonly TensorType[], giver: string): string | undefined {

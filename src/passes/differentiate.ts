@@ -55,7 +55,7 @@ function adjoint(b: Builder, nodes: readonly Node[], loss: Value, wrt: readonly 
     const row = opRow(node.op);
     if (typeof row.vjp !== "function") continue;
     b.loc = node.loc;
-    const grads = row.vjp(b, { dy, inputs: node.inputs, output }, node.attrs);
+    const grads = row.vjp(b, { dy, inputs: node.inputs, output, outputs: node.outputs }, node.attrs);
     node.inputs.forEach((v, i) => {
       const g = grads[i];
       if (!g || !active.has(v)) return;

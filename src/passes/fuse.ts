@@ -25,13 +25,13 @@ export const fuse: Pass = {
   },
 };
 
-type Role = "view" | "free" | "pointwise" | "anchor";
+type Role = "view" | "free" | "pointwise" | "anchor" | "kernel";
 
 /** free: made from nothing (a constant, an index), so it is repeated wherever it is read instead of being stored. */
 function roleOf(node: Node): Role {
   const kind = opRow(node.op).fusion.kind;
   if (kind === "view") return "view";
-  if (kind === "anchor") return "anchor";
+  if (kind === "anchor" || kind === "kernel") return kind;
   return node.inputs.length === 0 ? "free" : "pointwise";
 }
 
@@ -45,8 +45,8 @@ class Fuser {
   private readonly groupOf: (number | undefined)[];
   private readonly groups: number[][] = [];
   private readonly dependences: Dependences;
-  /** Anchors that store their result transposed. */
-  private readonly turned = new Set<number>();
+  /** Results of anchors that are stored transposed: they stay inside. */
+  private readonly turned = new Set<Value>();
   private readonly results: ReadonlyMap<Value, readonly Result[]>;
   private readonly paramNames: ReadonlyMap<Value, string>;
 
@@ -70,7 +70,7 @@ class Fuser {
 
   run(): Fn {
     this.fn.nodes.forEach((_, i) => {
-      if (this.roles[i] === "anchor") this.open(i);
+      if (this.roles[i] === "anchor" || this.roles[i] === "kernel") this.open(i);
       if (this.roles[i] === "pointwise") this.place(i);
     });
     this.joinAgain();
@@ -202,14 +202,15 @@ class Fuser {
   /** A dot or a reduction read by one transpose alone stores its result in that order. */
   private absorbTransposes(): void {
     this.fn.nodes.forEach((node, i) => {
-      if (this.roles[i] !== "anchor") return;
-      const v = node.outputs[0]!;
-      const read = this.readersOf.get(v) ?? [];
-      if (read.length === 1 && !this.results.has(v) && this.fn.nodes[read[0]!]!.op === "transpose") {
-        this.roles[read[0]!] = "pointwise";
-        this.groupOf[read[0]!] = this.groupOf[i];
-        this.groups[this.groupOf[i]!]!.push(read[0]!);
-        this.turned.add(i);
+      if (this.roles[i] !== "anchor" && this.roles[i] !== "kernel") return;
+      for (const v of node.outputs) {
+        const read = this.readersOf.get(v) ?? [];
+        if (read.length === 1 && !this.results.has(v) && this.fn.nodes[read[0]!]!.op === "transpose") {
+          this.roles[read[0]!] = "pointwise";
+          this.groupOf[read[0]!] = this.groupOf[i];
+          this.groups[this.groupOf[i]!]!.push(read[0]!);
+          this.turned.add(v);
+        }
       }
     });
   }
@@ -313,17 +314,24 @@ class Fuser {
       return inner.get(v)!;
     };
     const outputs: Value[] = [];
-    const anchor = group.find((i) => this.roles[i] === "anchor");
+    const anchor = group.find((i) => this.roles[i] === "anchor" || this.roles[i] === "kernel");
     for (const i of group) {
-      const v = this.fn.nodes[i]!.outputs[0]!;
-      if (!inner.has(v)) clone(i, v);
-      // The anchor under an absorbed transpose stays inside.
-      const hidden = this.turned.has(i);
-      if (!hidden && (this.isRead(v, set) || group.length === 1)) outputs.push(v);
+      for (const v of this.fn.nodes[i]!.outputs) {
+        if (!inner.has(v)) clone(i, v);
+        const wanted = this.roles[i] === "kernel" || this.isRead(v, set) || group.length === 1;
+        if (wanted && !this.turned.has(v)) outputs.push(v);
+      }
     }
     const name = `region${this.bodies.length}`;
     this.bodies.push({ name, params, nodes, results: outputs.map((v, k) => ({ name: `y${k}`, value: inner.get(v)! })) });
-    const kind = anchor === undefined ? "map" : this.fn.nodes[anchor]!.op === "dot" ? "dot" : "reduce";
+    const kind =
+      anchor === undefined
+        ? "map"
+        : this.roles[anchor] === "kernel"
+          ? "op"
+          : this.fn.nodes[anchor]!.op === "dot"
+            ? "dot"
+            : "reduce";
     const loc = this.fn.nodes[anchor ?? group[group.length - 1]!]!.loc;
     return { op: "region", inputs, attrs: { body: name, kind }, outputs, ...(loc ? { loc } : {}) };
   }

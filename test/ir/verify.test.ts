@@ -180,16 +180,20 @@ test.each<[string, Module, string]>([
     "output 1 is f32[a: 4], @region0 gives f32[a: 3]",
   ],
   ["result count of a region", regionCall({ body: "region0", kind: "map" }, [x], [y, z]), "has 2 outputs, @region0 gives 1"],
-  ["anchor in a map", withBody("%q = sum(%p) {over=[a]} : f32[]", "map"), "the body of a map has no anchor, @region0 has sum"],
+  [
+    "a dot in a map",
+    withBody("%q = dot(%p, %p) {over=[a]} : f32[]", "map"),
+    "the body of a map has no dot and no op of its own family, @region0 has dot",
+  ],
   [
     "no anchor in a reduce",
     withBody("%q = neg(%p) : f32[a: 3]", "reduce"),
     "the body of a reduce has exactly one anchor, @region0 has none",
   ],
   [
-    "two anchors in a dot",
-    withBody("%r = dot(%p, %p) {over=[a]} : f32[] %q = sum(%p) {over=[a]} : f32[]", "dot"),
-    "the body of a dot has exactly one anchor, @region0 has dot, sum",
+    "two dots in a dot",
+    withBody("%r = dot(%p, %p) {over=[a]} : f32[] %q = dot(%p, %p) {over=[a]} : f32[]", "dot"),
+    "the body of a dot has exactly one dot, @region0 has dot, dot",
   ],
 ])("%s", (_rule, module, expected) => {
   expect(problemOf(module)).toContain(expected);

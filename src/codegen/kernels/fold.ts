@@ -63,7 +63,7 @@ export const foldGroup: Family = {
   name: "fold-group",
   doc: "Reductions and dots with few results of many terms: one workgroup per result.",
   lower: (region) => {
-    if (region.kind === "map") return undefined;
+    if (region.kind !== "reduce" && region.kind !== "dot") return undefined;
     const { outer, inner } = foldLoops(region);
     const at = (ranges: typeof outer) => evaluate(product(ranges.map((l) => l.range)), region.batch);
     return few(at(outer), at(inner)) ? lowerFold(region, true) : undefined;
@@ -73,5 +73,5 @@ export const foldGroup: Family = {
 export const fold: Family = {
   name: "fold",
   doc: "Reductions and dots of any shape: one thread per result.",
-  lower: (region) => (region.kind === "map" ? undefined : lowerFold(region, false)),
+  lower: (region) => (region.kind === "reduce" || region.kind === "dot" ? lowerFold(region, false) : undefined),
 };

@@ -61,6 +61,8 @@ export interface VjpContext {
   readonly dy: Value;
   readonly inputs: readonly Value[];
   readonly output: Value;
+  /** All outputs of the node; `dy` belongs to the first. Gradients flow through the first output alone. */
+  readonly outputs: readonly Value[];
 }
 
 /** Multiply-adds and plain operations of one node; bytes follow from the types. */
@@ -80,13 +82,18 @@ export interface Sample<S extends Schema = Schema> {
 /**
  * elementwise: one output element from the input elements at the same place, as a WGSL expression;
  * view: no arithmetic, a re-reading of memory; indexed: decides by its coordinates what to read, so it fuses like an elementwise op;
- * anchor: a kernel of its own kind, around which elementwise work may be fused.
+ * anchor: a reduction or contraction, around which elementwise work may be fused;
+ * row: made of reductions along the trailing axes and elementwise work; `decompose` writes it in such primitives, and a kernel that has
+ * rows in hand computes it there;
+ * kernel: a kernel family of its own, which reads its operands through strides; nothing is fused into it but views.
  */
 export type Fusion =
   | { readonly kind: "elementwise"; readonly wgsl: (args: readonly string[], attrs: Attrs, output: TensorType) => string }
   | { readonly kind: "view" }
   | { readonly kind: "indexed" }
-  | { readonly kind: "anchor" };
+  | { readonly kind: "anchor" }
+  | { readonly kind: "row"; readonly decompose: (b: Emit, inputs: readonly Value[], attrs: Attrs) => Value }
+  | { readonly kind: "kernel" };
 
 export interface OpRules<S extends Schema> {
   readonly doc: string;
