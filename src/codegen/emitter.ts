@@ -55,14 +55,16 @@ export interface Load {
 }
 
 export class Emitter {
-  readonly lines: string[] = [];
+  /** Lines of the innermost scope. */
+  lines: string[] = [];
   readonly loads: Load[] = [];
   /** Atoms used otherwise than linearly in a load: their axes cannot be merged with a neighbour. */
   readonly pinned = new Set<string>();
   usesRandom = false;
   private readonly made: ReadonlyMap<Value, Node>;
   private readonly params: ReadonlyMap<Value, number>;
-  private readonly memo = new Map<string, string>();
+  /** What is known in each scope, the innermost last. */
+  private readonly memos: Map<string, string>[] = [new Map()];
   private readonly ids = new Map<Value, number>();
   private next = 0;
 
@@ -79,17 +81,42 @@ export class Emitter {
 
   /** Expression for `v` at `coords`, one per axis of its type. */
   at(v: Value, coords: readonly Affine[]): string {
+    const known = this.known(v, coords);
+    if (known !== undefined) return known;
+    const text = this.make(v, coords);
+    this.define(v, coords, text);
+    return text;
+  }
+
+  /** From here on, `v` at these coordinates is this WGSL. */
+  define(v: Value, coords: readonly Affine[], text: string): void {
+    this.memos.at(-1)!.set(this.placeKey(v, coords), text);
+  }
+
+  private known(v: Value, coords: readonly Affine[]): string | undefined {
+    const place = this.placeKey(v, coords);
+    return this.memos.findLast((memo) => memo.has(place))?.get(place);
+  }
+
+  private placeKey(v: Value, coords: readonly Affine[]): string {
     let id = this.ids.get(v);
     if (id === undefined) {
       id = this.ids.size;
       this.ids.set(v, id);
     }
-    const memoKey = `${id}@${coords.map(key).join(",")}`;
-    const known = this.memo.get(memoKey);
-    if (known) return known;
-    const text = this.make(v, coords);
-    this.memo.set(memoKey, text);
-    return text;
+    return `${id}@${coords.map(key).join(",")}`;
+  }
+
+  /** The lines that `inside` writes, for a block of their own: what they compute is unknown after it. */
+  scope(inside: () => void): readonly string[] {
+    const outer = this.lines;
+    this.lines = [];
+    this.memos.push(new Map());
+    inside();
+    const { lines } = this;
+    this.lines = outer;
+    this.memos.pop();
+    return lines;
   }
 
   private let(text: string): string {
@@ -159,6 +186,8 @@ export class Emitter {
         return this.gather(node, coords);
       case "draw":
         return this.draw(node, coords);
+      case "sum":
+        return this.shortSum(node, coords);
     }
     const { fusion } = opRow(node.op);
     if (fusion.kind !== "elementwise") throw new InternalError(`${node.op} cannot stand inside a fused body`);
@@ -253,6 +282,30 @@ export class Emitter {
     const row = this.at(index, coords.slice(0, rank));
     const safe = this.freshAtom(`u32(clamp(${row}, 0i, i32(${this.words.size(size)}) - 1i))`, size, undefined);
     return this.at(table, coords.slice(rank).toSpliced(table.type.axes.indexOf(node.attrs.axis as string), 0, safe));
+  }
+
+  /** A sum of few terms, taken where it is read: the second stage of one that another kernel began. */
+  private shortSum(node: Node, coords: readonly Affine[]): string {
+    const x = node.inputs[0]!;
+    const over = node.attrs.over as readonly string[];
+    const total = `${this.prefix}t${this.next++}`;
+    const loops = over.map((name) => ({ name: `${this.prefix}j${this.next++}`, range: sizeOf(x.type, name)! }));
+    let at = 0;
+    const inner = x.type.axes.map((name) => (over.includes(name) ? atom(loops[over.indexOf(name)]!) : coords[at++]!));
+    let lines: readonly string[] = this.scope(() => {
+      const value = this.at(x, inner);
+      this.lines.push(`${total} += ${value};`);
+    });
+    for (const loop of loops.toReversed()) {
+      if (sameSize(loop.range, 1)) continue;
+      lines = [
+        `for (var ${loop.name} = 0u; ${loop.name} < ${this.words.size(loop.range)}; ${loop.name}++) {`,
+        ...lines.map((l) => `  ${l}`),
+        "}",
+      ];
+    }
+    this.lines.push(`var ${total} = ${literal(0, x.type.dtype)};`, ...lines);
+    return total;
   }
 
   private draw(node: Node, coords: readonly Affine[]): string {

@@ -1,12 +1,5 @@
-/**
- * A region made ready for a kernel: its loops. The result's axes (and, for reduce and dot, the contracted axes) are the loops; neighbouring
- * loops that every access steps through alike are merged into one, so most maps become one flat loop and most dots a plain M·N·K.
- */
-import { InternalError } from "../diagnostics/diagnostic.js";
-import type { Fn, Node, Value } from "../ir/graph.js";
-import { opRow } from "../ir/ops/index.js";
+import type { Fn } from "../ir/graph.js";
 import type { RegionKind } from "../ir/region.js";
-import { sizeOf } from "../ir/types.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
 import { Emitter, Words } from "./emitter.js";
 import { type Affine, atom, coefficient, plus, times, zero } from "./index-math.js";
@@ -35,10 +28,11 @@ export interface Loop {
 }
 
 /** Result axes as loops, before merging. */
-const loopsOf = (prefix: string, shape: readonly Size[]): Loop[] => shape.map((range, i) => ({ name: `${prefix}${i}`, range }));
+export const loopsOf = (prefix: string, shape: readonly Size[]): Loop[] =>
+  shape.map((range, i) => ({ name: `${prefix}${i}`, range }));
 
 /** Splits loops into runs that every access steps through as one; `blocked` loops stay alone. */
-function runs(loops: readonly Loop[], accesses: readonly Affine[], blocked: ReadonlySet<string>): Loop[][] {
+export function runs(loops: readonly Loop[], accesses: readonly Affine[], blocked: ReadonlySet<string>): Loop[][] {
   const out: Loop[][] = [];
   for (const loop of loops) {
     if (sameSize(loop.range, 1)) continue;
@@ -56,7 +50,7 @@ function runs(loops: readonly Loop[], accesses: readonly Affine[], blocked: Read
 }
 
 /** Merged loops, and what each original loop's coordinate is in terms of them (all but the last of a run vanish). */
-function mergeRuns(groups: readonly (readonly Loop[])[]): { loops: Loop[]; at: Map<string, Affine> } {
+export function mergeRuns(groups: readonly (readonly Loop[])[]): { loops: Loop[]; at: Map<string, Affine> } {
   const at = new Map<string, Affine>();
   const loops = groups.map((run) => {
     const last = run.at(-1)!;
@@ -67,7 +61,8 @@ function mergeRuns(groups: readonly (readonly Loop[])[]): { loops: Loop[]; at: M
   return { loops, at };
 }
 
-const rowMajor = (loops: readonly Loop[]): Affine => loops.reduce((index, l) => plus(times(index, l.range), atom(l)), zero);
+export const rowMajor = (loops: readonly Loop[]): Affine =>
+  loops.reduce((index, l) => plus(times(index, l.range), atom(l)), zero);
 
 export interface MapLoops {
   readonly loops: readonly Loop[];
@@ -94,82 +89,6 @@ export function mapLoops(region: Region): MapLoops {
   const { words, emitter, values } = emit((l) => merged.at.get(l.name) ?? zero);
   return { loops: merged.loops, lines: emitter.lines, values, emitter, words };
 }
-
-export interface FoldLoops {
-  /** Loops over the result, in its order, and over what is folded. */
-  readonly outer: readonly Loop[];
-  readonly inner: readonly Loop[];
-  /** Value of each operand of the anchor at those loops. */
-  readonly operands: readonly string[];
-  /** Index of each operand's load, when the operand is nothing but one load. */
-  readonly strided: readonly (Affine | undefined)[];
-  /** Index of the result. */
-  readonly result: Affine;
-  readonly anchor: Node;
-  readonly lines: readonly string[];
-  readonly emitter: Emitter;
-  readonly words: Words;
-}
-
-/** The loops of a reduction or a dot. An absorbed transpose behind the anchor only reorders the outer loops. */
-export function foldLoops(region: Region): FoldLoops {
-  const { body } = region;
-  const anchor = body.nodes.find((n) => opRow(n.op).fusion.kind === "anchor");
-  if (!anchor) throw new InternalError(`region ${body.name} has no anchor`);
-  const result = body.results[0]!.value;
-  const names = result.type.axes;
-  const over = anchor.attrs.over as readonly string[];
-  const outer = loopsOf("o", result.type.shape);
-  const inner = loopsOf(
-    "k",
-    over.map((name) => operandSize(anchor, name)),
-  );
-  const binding = (param: number) => `b${region.params[param]}`;
-  const emit = (at: (l: Loop) => Affine) => {
-    const words = new Words();
-    const emitter = new Emitter(body, words, binding);
-    const strided: (Affine | undefined)[] = [];
-    const operands = anchor.inputs.map((v) => {
-      const coords = v.type.axes.map((name) =>
-        at(over.includes(name) ? inner[over.indexOf(name)]! : outer[names.indexOf(name)]!),
-      );
-      const [lines, loads] = [emitter.lines.length, emitter.loads.length];
-      const value = emitter.at(v, coords);
-      const plain =
-        emitter.loads.length === loads + 1 &&
-        emitter.lines.length === lines + 1 &&
-        emitter.lines.at(-1) === `let ${value} = ${lastLoad(emitter)};`;
-      strided.push(plain ? emitter.loads.at(-1)!.index : undefined);
-      return value;
-    });
-    return { words, emitter, operands, strided };
-  };
-  const lastLoad = (e: Emitter) => {
-    const load = e.loads.at(-1)!;
-    return `${binding(load.param)}[${e.printIndex(load.index)}]`;
-  };
-  const dry = emit(atom);
-  const accesses = dry.emitter.loads.map((l) => l.index);
-  const mergedOuter = mergeRuns(runs(outer, [...accesses, rowMajor(outer)], dry.emitter.pinned));
-  const mergedInner = mergeRuns(runs(inner, accesses, dry.emitter.pinned));
-  const { words, emitter, operands, strided } = emit((l) => mergedOuter.at.get(l.name) ?? mergedInner.at.get(l.name) ?? zero);
-  return {
-    outer: mergedOuter.loops,
-    inner: mergedInner.loops,
-    operands,
-    strided,
-    result: rowMajor(mergedOuter.loops),
-    anchor,
-    lines: emitter.lines,
-    emitter,
-    words,
-  };
-}
-
-const operandSize = (anchor: Node, name: string): Size => {
-  const holder = anchor.inputs.find((v: Value) => v.type.axes.includes(name))!;
-  return sizeOf(holder.type, name)!;
-};
 
 /** WGSL that takes a linear number apart into loop variables, the last loop fastest. */
 export function decode(

@@ -126,12 +126,12 @@ function problemOfKernel(module: Module, node: Node): string | undefined {
 /** What each kind of kernel is built around. */
 const anchorsOf: Record<
   RegionKind,
-  { readonly says: string; readonly fits: (dots: number, sums: number, own: number) => boolean }
+  { readonly says: string; readonly fits: (dots: number, sums: number, own: number, partial: number) => boolean }
 > = {
   map: { says: "no dot and no op of its own family", fits: (dots, _sums, own) => dots + own === 0 },
   reduce: { says: "exactly one anchor", fits: (dots, sums, own) => dots + own === 0 && sums === 1 },
   dot: { says: "exactly one dot", fits: (dots, _sums, own) => dots === 1 && own === 0 },
-  rows: { says: "reductions and no dot", fits: (dots, sums, own) => dots + own === 0 && sums > 0 },
+  rows: { says: "reductions and no dot", fits: (dots, sums, own, partial) => dots + own === 0 && sums + partial > 0 },
   op: { says: "exactly one op of its own family", fits: (dots, sums, own) => dots + sums === 0 && own === 1 },
 };
 
@@ -141,7 +141,7 @@ function problemOfBody(kind: RegionKind, body: Fn): string | undefined {
   const dots = anchors.filter((n) => n.op === "dot").length;
   const own = anchors.filter((n) => fusion(n) === "kernel").length;
   const { says, fits } = anchorsOf[kind];
-  if (fits(dots, anchors.length - dots - own, own)) return undefined;
+  if (fits(dots, anchors.length - dots - own, own, body.nodes.filter((n) => fusion(n) === "partial").length)) return undefined;
   const found = anchors.length === 0 ? "none" : anchors.map((n) => n.op).join(", ");
   return `the body of a ${kind} has ${says}, @${body.name} has ${found}`;
 }

@@ -2,9 +2,10 @@
 import { cse } from "./cse.js";
 import { dce } from "./dce.js";
 import { differentiate } from "./differentiate.js";
-import { fuse } from "./fuse.js";
+import { fuse } from "./fuse/index.js";
 import { layout } from "./layout.js";
 import type { Pass } from "./pass.js";
 import { simplify } from "./simplify/index.js";
+import { stageSums } from "./stage-sums.js";
 
-export const passes: readonly Pass[] = [differentiate, simplify, cse, dce, layout, fuse];
+export const passes: readonly Pass[] = [differentiate, simplify, cse, dce, stageSums, layout, fuse];

@@ -16,7 +16,7 @@ const source = readFileSync(join(import.meta.dirname, "../..", file), "utf8").sp
 const first = source.findIndex((text) => text.startsWith("const adaptiveNorm = ")) + 1;
 const last = source.findIndex((text, i) => i + 1 >= first && text.endsWith(";")) + 1;
 const here = (node: Node | undefined): boolean => node?.loc !== undefined && node.loc.line >= first && node.loc.line <= last;
-const mostLines = 25;
+const mostLines = 45;
 
 let forward: ReadonlyMap<string, Module>;
 let gradient: ReadonlyMap<string, Module>;
@@ -88,7 +88,7 @@ function lastRegion() {
 /** Bindings and generated function; the rest of the text is the family's own file. */
 function wgsl(): string {
   const text = bundle.wgsl[lastRegion().kernel.variants.at(-1)!.file]!.split("\n");
-  const start = text.findIndex((row) => row.startsWith("fn body("));
+  const start = text.findIndex((row) => /^fn (body|rows)\(/.test(row));
   const end = text.indexOf("}", start);
   return [...text.filter((row) => row.startsWith("@group")), "", ...text.slice(start, end + 1)].join("\n");
 }

@@ -9,7 +9,7 @@ import type { Attrs, Module } from "../../src/ir/graph.js";
 import { opTable } from "../../src/ir/ops/index.js";
 import type { Sample } from "../../src/ir/ops/op.js";
 import type { TensorType } from "../../src/ir/types.js";
-import { fuse } from "../../src/passes/fuse.js";
+import { fuse } from "../../src/passes/fuse/index.js";
 import { product, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { runModule } from "./run-module.js";

@@ -1,7 +1,7 @@
 /** State of an entry: its next value is written where it lies when that is safe, and copied at the end when it is not. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseModule } from "../../src/ir/parse.js";
-import { fuse } from "../../src/passes/fuse.js";
+import { fuse } from "../../src/passes/fuse/index.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
 import { bundleOf } from "./run-module.js";

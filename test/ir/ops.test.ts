@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 import { Builder } from "../../src/ir/builder.js";
 import { type DenseInput, evaluate } from "../../src/ir/eval.js";
-import type { Module, Value } from "../../src/ir/graph.js";
+import type { Module } from "../../src/ir/graph.js";
 import { opTable } from "../../src/ir/ops/index.js";
 import type { AnyOp, Sample } from "../../src/ir/ops/op.js";
 import { parseModule } from "../../src/ir/parse.js";

@@ -105,6 +105,14 @@ const special: Readonly<Record<string, Propose>> = {
   eq: compare("eq"),
   lt: compare("lt"),
   le: compare("le"),
+  sum_runs: (g) => {
+    const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype !== "bool");
+    const at = g.below(x.type.axes.length);
+    const size = x.type.shape[at]!;
+    if (typeof size !== "number") g.no();
+    const run = g.pick([1, 2, 3, 4, 5, 6].filter((n) => (size as number) % n === 0));
+    g.emit("sum_runs", [x], { axis: x.type.axes[at]!, run });
+  },
   cast: (g) => {
     const x = g.value(() => true);
     const dtype = g.pick(dtypes.filter((d) => d !== "u32"));

@@ -1,7 +1,7 @@
 /** The bookkeeping of fuse against the plain way: walk the graph of groups. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Dependences } from "../../src/passes/dependences.js";
+import { Dependences } from "../../src/passes/fuse/dependences.js";
 
 const size = 24;
 const nodes = fc.array(fc.array(fc.nat(size - 1), { maxLength: 3 }), { minLength: 2, maxLength: size });

@@ -3,5 +3,6 @@ import type { Family } from "../kernel.js";
 import { fold, foldGroup } from "./fold.js";
 import { map } from "./map.js";
 import { matmul } from "./matmul.js";
+import { rows } from "./rows.js";
 
-export const families: readonly Family[] = [matmul, foldGroup, map, fold];
+export const families: readonly Family[] = [matmul, foldGroup, rows, map, fold];

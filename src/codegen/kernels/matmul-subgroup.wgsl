@@ -79,9 +79,42 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
   }
   if (n0 < N) {
-    for (var r = 0u; r < TM; r++) { // unroll
-      if (m0 + r < M) {
-        store(c_base + (m0 + r) * C_M + n0, sum[r]);
+    if (TAIL) {
+      // What follows the dot is long: raw results go to memory first, and a loop that is not unrolled takes them up again, each lane its own.
+      for (var r = 0u; r < TM; r++) { // unroll
+        if (m0 + r < M) {
+          store_raw(c_base + (m0 + r) * C_M + n0, sum[r]);
+        }
+      }
+      for (var r = 0u; r < min(TM, M - m0); r++) {
+        let i = c_base + (m0 + r) * C_M + n0;
+        store(i, m0 + r, n0, batch, load_raw(i));
+      }
+    } else {
+      for (var r = 0u; r < TM; r++) { // unroll
+        if (m0 + r < M) {
+          store(c_base + (m0 + r) * C_M + n0, m0 + r, n0, batch, sum[r]);
+        }
+      }
+    }
+  }
+  // The sums of A over k ride along in the first tile of columns.
+  if (SUM_A && tile % tiles_n == 0u) {
+    for (var q = 0u; q < A_LOADS; q++) { // unroll
+      var total = vec4f();
+      for (var start = 0u; start < K; start += 64u) {
+        var block = vec4f();
+        for (var k = start; k < min(start + 64u, K); k++) {
+          block += load_a(a_at[q] + k * A_K);
+        }
+        total += block;
+      }
+      let m = m0 + 4u * (lane + S * q);
+      if (4u * (lane + S * q) < TM && m < M) {
+        store_sum_a(m, total.x);
+        store_sum_a(m + 1u, total.y);
+        store_sum_a(m + 2u, total.z);
+        store_sum_a(m + 3u, total.w);
       }
     }
   }

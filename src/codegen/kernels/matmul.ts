@@ -1,9 +1,10 @@
 /** matmul: dots whose operands are plain strided reads with one row, one column and one contracted loop, and at most two batch loops. */
 import type { Size } from "../../program/size.js";
 import { Words } from "../emitter.js";
+import { type Finish, type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { type Family, type FamilyOptions, fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { type FoldLoops, foldLoops, type Loop, type Region } from "../region.js";
+import type { Loop, Region } from "../region.js";
 
 /** The dot as M, N, K and batch, each loop's steps in every operand. */
 export interface MatmulShape {
@@ -16,7 +17,7 @@ export interface MatmulShape {
   readonly c: Affine;
   readonly aBinding: number;
   readonly bBinding: number;
-  readonly cBinding: number;
+  readonly fold: FoldLoops;
 }
 
 const none: Loop = { name: "none", range: 1 };
@@ -45,7 +46,7 @@ export function matmulShape(region: Region): MatmulShape | undefined {
     c: fold.result,
     aBinding: loads[0]!,
     bBinding: loads.at(-1)!,
-    cBinding: region.results[0]!,
+    fold,
   };
 }
 
@@ -83,18 +84,42 @@ interface Tile {
   readonly wy: number;
 }
 
+/** WGSL of each outer loop of the dot, given m, n and the number of the batch. */
+function loopTexts(s: MatmulShape, sizes: Record<string, string>): string[] {
+  const text = (l: Loop): string => {
+    if (l.name === s.m.name) return "m";
+    if (l.name === s.n.name) return "n";
+    return l.name === s.batch[1].name ? `batch % ${sizes.BATCH1}` : `batch / ${sizes.BATCH1}`;
+  };
+  return s.fold.outer.map(text);
+}
+
+/** Stores of the sums that ride on the dot, `sum_a(m, value)` and `sum_b(n, value)`, and whether there are any. */
+function ridingHooks(s: MatmulShape) {
+  const has = (operand: 0 | 1) => s.fold.sums.some((x) => x.operand === operand);
+  const body = (operand: 0 | 1) => s.fold.sums.filter((x) => x.operand === operand).map((x) => `b${x.binding}[i] = value;`);
+  return {
+    consts: { SUM_A: String(has(0)), SUM_B: String(has(1)) },
+    hooks: [fnText("store_sum_a(i: u32, value: f32)", body(0)), fnText("store_sum_b(i: u32, value: f32)", body(1))].join("\n"),
+  };
+}
+
 function registerTile(region: Region, s: MatmulShape, { tm, tn, wx, wy }: Tile) {
   const { words, sizes } = matmulWords(s);
+  const finish = s.fold.finish(words);
+  const riding = ridingHooks(s);
   const hooks = [
     fnText("load_a(i: u32) -> f32", [`return b${s.aBinding}[i];`]),
     fnText("load_b(i: u32) -> f32", [`return b${s.bBinding}[i];`]),
-    fnText("store(i: u32, value: f32)", [`b${s.cBinding}[i] = value;`]),
+    finish.text,
+    fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", finishLines(finish, loopTexts(s, sizes), "i", "value")),
+    riding.hooks,
   ].join("\n");
   const text = kernelText({
     title: `matmul, ${tm} × ${tn} results a thread, ${wx} × ${wy} threads`,
     bindings: region.bindings,
     words,
-    consts: { TM: `${tm}u`, TN: `${tn}u`, WX: `${wx}u`, WY: `${wy}u` },
+    consts: { TM: `${tm}u`, TN: `${tn}u`, WX: `${wx}u`, WY: `${wy}u`, ...riding.consts },
     sizes,
     hooks,
     file: "./kernels/matmul.wgsl",
@@ -125,20 +150,31 @@ function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVar
   const bAlongK = aAlongK && readsByFour(b, k, [n, ...batch]);
   const bAlongN = !bAlongK && readsByFour(b, n, [k, ...batch]);
   if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !readsByFour(shape.c, n, [m, ...batch])) return undefined;
-  if (shape.cBinding === shape.aBinding || shape.cBinding === shape.bBinding) return undefined;
+  const { words, sizes } = matmulWords(shape);
+  const finish = shape.fold.finish(words);
+  const operands = [shape.aBinding, shape.bBinding];
+  // Operands and results are read and written by fours; what follows the dot reads single numbers.
+  if ([...finish.bindings, ...finish.reads].some((b) => operands.includes(b))) return undefined;
+  if (finish.bindings.some((b) => finish.reads.includes(b)) || finish.dtypes.some((d) => d !== "f32")) return undefined;
+  // Sums ride along where the operand is read by rows of the result anyway.
+  if (shape.fold.sums.some((x) => x.operand === 1 || !aAlongM)) return undefined;
+  const riding = ridingHooks(shape);
   // Rows a subgroup makes. More would load less and take drivers longer to compile: unrolled text grows with TM · KU.
   const tm = aAlongK ? Math.max(16, s) : 32;
-  const { words, sizes } = matmulWords(shape);
   const hooks = [
     fnText("load_a(i: u32) -> vec4f", [`return b${shape.aBinding}[i / 4u];`]),
     fnText("load_b(i: u32) -> vec4f", [`return b${shape.bBinding}[i / 4u];`]),
-    fnText("store(i: u32, value: vec4f)", [`b${shape.cBinding}[i / 4u] = value;`]),
+    fnText("store_raw(i: u32, value: vec4f)", [`b${finish.bindings[0]}[i / 4u] = value;`]),
+    fnText("load_raw(i: u32) -> vec4f", [`return b${finish.bindings[0]}[i / 4u];`]),
+    finish.text,
+    fnText("store(i: u32, m: u32, n: u32, batch: u32, value: vec4f)", storeByFour(finish, loopTexts(shape, sizes))),
+    riding.hooks,
   ].join("\n");
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
-    vec4: [shape.aBinding, shape.bBinding, shape.cBinding],
+    vec4: [...operands, ...finish.bindings],
     words,
     consts: {
       S: `${s}u`,
@@ -147,6 +183,8 @@ function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVar
       A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
       A_ALONG_K: String(aAlongK),
       B_ALONG_K: String(bAlongK),
+      TAIL: String(!finish.plain),
+      SUM_A: riding.consts.SUM_A,
     },
     sizes,
     hooks,
@@ -159,6 +197,16 @@ function subgroupTile(region: Region, shape: MatmulShape, s: number): LoweredVar
     tile: [4 * s, tm, 1, 1],
     text,
   };
+}
+
+/** Four neighbouring results at once: what follows the dot is applied to each. */
+function storeByFour(finish: Finish, loops: readonly string[]): string[] {
+  if (finish.plain) return [`b${finish.bindings[0]}[i / 4u] = value;`];
+  const done = [0, 1, 2, 3].map((j) => {
+    const args = loops.map((l) => (l === "n" ? `n + ${j}u` : l));
+    return `let d${j} = apply(${[...args, `value.${"xyzw"[j]}`].join(", ")});`;
+  });
+  return [...done, ...finish.bindings.map((b, k) => `b${b}[i / 4u] = vec4f(d0.v${k}, d1.v${k}, d2.v${k}, d3.v${k});`)];
 }
 
 /** Widths that adapters have; one text is made for each. */

@@ -44,7 +44,38 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       let m = m0 + i;
       let n = n0 + j * WX;
       if (m < M && n < N) {
-        store(c_base + m * C_M + n * C_N, sum[i * TN + j]);
+        store(c_base + m * C_M + n * C_N, m, n, batch, sum[i * TN + j]);
+      }
+    }
+  }
+  // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
+  if (SUM_A && n0 == 0u) {
+    for (var i = 0u; i < TM; i++) {
+      if (m0 + i < M) {
+        var total = 0.0;
+        for (var start = 0u; start < K; start += 64u) {
+          var block = 0.0;
+          for (var k = start; k < min(start + 64u, K); k++) {
+            block += load_a(a_at[i] + k * A_K);
+          }
+          total += block;
+        }
+        store_sum_a(m0 + i, total);
+      }
+    }
+  }
+  if (SUM_B && m0 == 0u) {
+    for (var j = 0u; j < TN; j++) {
+      if (n0 + j * WX < N) {
+        var total = 0.0;
+        for (var start = 0u; start < K; start += 64u) {
+          var block = 0.0;
+          for (var k = start; k < min(start + 64u, K); k++) {
+            block += load_b(b_at[j] + k * B_K);
+          }
+          total += block;
+        }
+        store_sum_b(n0 + j * WX, total);
       }
     }
   }

@@ -85,6 +85,7 @@ export interface Sample<S extends Schema = Schema> {
  * anchor: a reduction or contraction, around which elementwise work may be fused;
  * row: made of reductions along the trailing axes and elementwise work; `decompose` writes it in such primitives, and a kernel that has
  * rows in hand computes it there;
+ * partial: the first stage of a sum, finished by a plain `sum` of its results;
  * kernel: a kernel family of its own, which reads its operands through strides; nothing is fused into it but views.
  */
 export type Fusion =
@@ -93,7 +94,9 @@ export type Fusion =
   | { readonly kind: "indexed" }
   | { readonly kind: "anchor" }
   | { readonly kind: "row"; readonly decompose: (b: Emit, inputs: readonly Value[], attrs: Attrs) => Value }
-  | { readonly kind: "kernel" };
+  | { readonly kind: "partial" }
+  /** `partial`: what it gives are parts of a sum as well. */
+  | { readonly kind: "kernel"; readonly partial?: boolean };
 
 export interface OpRules<S extends Schema> {
   readonly doc: string;

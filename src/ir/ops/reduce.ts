@@ -8,6 +8,7 @@ import { type AnyOp, type Dense, declareOp, defineOp, type Emit, type Sample } f
 import { expandTo, gatherStrided, stridesOf, sum } from "./shape.js";
 
 export const max = declareOp("max", ["x"], { over: "names" });
+export const sumRuns = declareOp("sum_runs", ["x"], { axis: "str", run: "int" });
 
 const t = (axes: string, ...shape: number[]): TensorType => ({ dtype: "f32", axes: axes.split(" "), shape });
 type Over = { over: "names" };
@@ -79,6 +80,38 @@ export const reduceOps: readonly AnyOp[] = [
     cost,
     fusion: { kind: "anchor" },
     samples,
+  }),
+  defineOp(sumRuns, {
+    doc: "sums of `run` neighbours along an axis: the first stage of a sum over that axis, whose second is a plain sum of these",
+    stage: "both",
+    infer: ([x], { axis, run }) => {
+      const at = x!.axes.indexOf(axis);
+      const size = x!.shape[at];
+      if (size === undefined) return `"${axis}" is not an axis of ${printType(x!)}`;
+      if (x!.dtype === "bool") return "takes numbers, not bool";
+      if (typeof size !== "number" || run < 1 || size % run > 0)
+        return `runs of ${run} do not divide axis "${axis}" of ${printType(x!)}`;
+      return { ...x!, shape: x!.shape.with(at, size / run) };
+    },
+    eval: ([x], { axis, run }, { round }) => {
+      const at = x!.type.axes.indexOf(axis);
+      const inner = stridesOf(x!.shape)[at]!;
+      return [
+        Float64Array.from({ length: x!.data.length / run }, (_, i) => {
+          const from = Math.floor(i / inner) * inner * run + (i % inner);
+          let total = 0;
+          for (let r = 0; r < run; r++) total = round(total + x!.data[from + r * inner]!);
+          return total;
+        }),
+      ];
+    },
+    vjp: { nondifferentiable: "stages of sums are made when gradients have been taken" },
+    cost,
+    fusion: { kind: "partial" },
+    samples: [
+      { inputs: [t("batch token hidden", 2, 12, 5)], attrs: { axis: "token", run: 4 } },
+      { inputs: [t("token hidden", 6, 70)], attrs: { axis: "token", run: 6 } },
+    ] satisfies [Sample<{ axis: "str"; run: "int" }>, ...Sample<{ axis: "str"; run: "int" }>[]],
   }),
 ];
 

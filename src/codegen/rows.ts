@@ -1,0 +1,283 @@
+/**
+ * A rows region made ready for a kernel: the text of what happens to a strip of rows. Reductions come in levels (the mean, then the
+ * variance that needs it); each level goes along the row once, and what has one value a row is computed between. Where runs of rows are
+ * summed, a strip is one run: first each row's values are found and kept, then the columns go down the run. Nothing is kept per column,
+ * so a row may have any length.
+ *
+ * The text is for a workgroup of WIDTH threads that goes along a row together; `total` and `largest` (in the family's file) combine the
+ * threads' parts. The naive form is the same text with one thread.
+ */
+import { InternalError } from "../diagnostics/diagnostic.js";
+import type { Node, Value } from "../ir/graph.js";
+import { opRow } from "../ir/ops/index.js";
+import type { TensorType } from "../ir/types.js";
+import { printSize, product, type Size } from "../program/size.js";
+import { Emitter, toStored, Words } from "./emitter.js";
+import { type Affine, atom, zero } from "./index-math.js";
+import { decode, type Loop, loopsOf, mergeRuns, type Region, rowMajor, runs } from "./region.js";
+
+export interface RowsText {
+  /** Statements for strip number `strip`, given `lid` and the helpers. */
+  readonly lines: readonly string[];
+  readonly words: Words;
+  readonly strips: Size;
+  /** Elements of a row. */
+  readonly length: Size;
+  /** Rows of a strip, and how many values are kept for each. */
+  readonly run: number;
+  readonly kept: number;
+  /** Whether anything goes along a row; else columns go down runs, and no thread needs another. */
+  readonly reduces: boolean;
+  readonly emitter: Emitter;
+}
+
+interface Shape {
+  readonly full: TensorType;
+  readonly split: number;
+  readonly run: number;
+}
+
+const space = (shape: readonly Size[]): string => shape.map(printSize).join(" ");
+
+/** The full space and where its rows begin, from a reduction or a sum of runs in the body. */
+function shapeOf(region: Region): Shape {
+  const partial = region.body.nodes.find((n) => n.op === "sum_runs");
+  if (partial) {
+    const full = partial.inputs[0]!.type;
+    return { full, split: full.axes.indexOf(partial.attrs.axis as string) + 1, run: partial.attrs.run as number };
+  }
+  const reduction = region.body.nodes.find(isReduction);
+  if (!reduction) throw new InternalError(`region ${region.body.name} has no rows`);
+  const full = reduction.inputs[0]!.type;
+  return { full, split: full.axes.length - (reduction.attrs.over as readonly string[]).length, run: 1 };
+}
+
+const isReduction = (n: Node): boolean => opRow(n.op).fusion.kind === "anchor";
+
+/** `WIDTH`-independent text; `size` names the run-time sizes. */
+export function rowsText(region: Region): RowsText {
+  const shape = shapeOf(region);
+  const outer = loopsOf("o", shape.full.shape.slice(0, shape.split));
+  const inner = loopsOf("k", shape.full.shape.slice(shape.split));
+  // A dry run finds which loops every access steps through alike; these become one.
+  const dry = new Writer(region, shape, outer.map(atom), inner.map(atom));
+  dry.write();
+  const accesses = dry.emitter.loads.map((l) => l.index);
+  const columns = mergeRuns(runs(inner, [...accesses, rowMajor(inner)], dry.emitter.pinned));
+  const rows = mergeRuns(runs(outer, [...accesses, rowMajor(outer)], dry.emitter.pinned));
+  const at = (merged: typeof rows, l: Loop) => merged.at.get(l.name) ?? zero;
+  const writer = new Writer(
+    region,
+    shape,
+    outer.map((l) => at(rows, l)),
+    inner.map((l) => at(columns, l)),
+  );
+  return writer.finish(rows.loops, columns.loops);
+}
+
+class Writer {
+  readonly words = new Words();
+  readonly emitter: Emitter;
+  private readonly rowSpace: string;
+  private readonly fullSpace: string;
+  /** Levels of reductions: each needs only those before. */
+  private readonly levels: readonly (readonly Node[])[];
+  /** One value a row, read by the columns: kept for each row of a run. */
+  private readonly keptValues: readonly Value[];
+  private next = 0;
+
+  constructor(
+    private readonly region: Region,
+    private readonly shape: Shape,
+    private readonly rowCoords: readonly Affine[],
+    private readonly columnCoords: readonly Affine[],
+  ) {
+    this.emitter = new Emitter(region.body, this.words, (p) => `b${region.params[p]}`);
+    this.fullSpace = space(shape.full.shape);
+    this.rowSpace = space(shape.full.shape.slice(0, shape.split));
+    this.levels = levelsOf(region);
+    this.keptValues = this.findKept();
+  }
+
+  private get full(): readonly Affine[] {
+    return [...this.rowCoords, ...this.columnCoords];
+  }
+
+  /** Values of row space that depend on a reduction, in order. */
+  private rowValues(): Value[] {
+    const after = new Set<Value>();
+    const list: Value[] = [];
+    for (const node of this.region.body.nodes) {
+      const v = node.outputs[0]!;
+      if (isReduction(node) || node.inputs.some((x) => after.has(x))) {
+        if (node.op === "sum_runs") continue;
+        after.add(v);
+        if (space(v.type.shape) === this.rowSpace && v.type.axes.length === this.shape.split) list.push(v);
+      }
+    }
+    return list;
+  }
+
+  /** Row values that something of the full space reads through a view, and results of row space need nothing kept. */
+  private findKept(): Value[] {
+    const rowValues = new Set(this.rowValues());
+    return [...rowValues].filter((v) =>
+      this.region.body.nodes.some(
+        (n) => n.inputs.includes(v) && n.op === "expand" && space(n.outputs[0]!.type.shape) === this.fullSpace,
+      ),
+    );
+  }
+
+  /** Writes once for the accesses alone. */
+  write(): void {
+    this.body([], []);
+  }
+
+  finish(rows: readonly Loop[], columns: readonly Loop[]): RowsText {
+    const { run } = this.shape;
+    const length = product(columns.map((l) => l.range));
+    const strips = product(this.shape.full.shape.slice(0, this.shape.split));
+    const lines = this.body(rows, columns);
+    return {
+      lines,
+      words: this.words,
+      strips: run === 1 ? strips : divided(strips, run),
+      length,
+      run,
+      kept: run === 1 ? 0 : this.keptValues.length,
+      reduces: this.levels.length > 0,
+      emitter: this.emitter,
+    };
+  }
+
+  private body(rows: readonly Loop[], columns: readonly Loop[]): string[] {
+    const { run } = this.shape;
+    const { emitter } = this;
+    const declare = (name: string, text: string) => `let ${name} = ${text};`;
+    const decodeRow = decode(rows, "row", this.words.size, declare);
+    const decodeColumn = decode(columns, "c", this.words.size, declare);
+    const length = this.words.named("row length", product(columns.map((l) => l.range)));
+    const along = (lines: readonly string[]) => [
+      `for (var c = lid; c < ${length}; c += WIDTH) {`,
+      ...indent([...decodeColumn, ...lines]),
+      "}",
+    ];
+    /** All reductions of a row, and what has one value a row. */
+    const reduce = (): void => {
+      for (const level of this.levels) {
+        const parts = level.map((node) => ({ node, part: `p${this.next++}` }));
+        for (const { node, part } of parts) emitter.lines.push(`var ${part} = ${identity(node)};`);
+        const lines = emitter.scope(() => {
+          for (const { node, part } of parts) {
+            const value = emitter.at(node.inputs[0]!, this.full);
+            emitter.lines.push(node.op === "max" ? `${part} = max(${part}, ${value});` : `${part} += ${value};`);
+          }
+        });
+        emitter.lines.push(...along(lines));
+        for (const { node, part } of parts) {
+          const name = `r${this.next++}`;
+          emitter.lines.push(`let ${name} = ${node.op === "max" ? "largest" : "total"}(${part}, lid);`);
+          emitter.define(node.outputs[0]!, this.rowCoords, name);
+        }
+      }
+      // Before the columns, so that no column computes them again.
+      for (const v of this.rowValues()) emitter.at(v, this.rowCoords);
+    };
+    const results = this.region.body.results.map((r, k) => ({ value: r.value, binding: this.region.results[k]! }));
+    const inRow = results.filter((r) => this.kindOf(r.value) === "row");
+    const storeRows = () => {
+      for (const { value, binding } of inRow) {
+        emitter.lines.push(
+          "if (lid == 0u) {",
+          `  b${binding}[row] = ${toStored(emitter.at(value, this.rowCoords), value.type.dtype)};`,
+          "}",
+        );
+      }
+    };
+    const storeColumns = () => {
+      for (const { value, binding } of results.filter((r) => this.kindOf(r.value) === "full"))
+        emitter.lines.push(`b${binding}[row * ${length} + c] = ${toStored(emitter.at(value, this.full), value.type.dtype)};`);
+    };
+    const hasColumns = results.length > inRow.length;
+    if (run === 1) {
+      return emitter.scope(() => {
+        emitter.lines.push("let row = strip;", ...decodeRow);
+        reduce();
+        storeRows();
+        if (hasColumns) emitter.lines.push(...along(emitter.scope(storeColumns)));
+      }) as string[];
+    }
+    const lines: string[] = [];
+    const rowHead = [`let row = strip * ${run}u + r;`, ...decodeRow];
+    if (this.levels.length > 0) {
+      const first = emitter.scope(() => {
+        reduce();
+        storeRows();
+        this.keptValues.forEach((v, k) => {
+          emitter.lines.push(`keep(${k}u, r, ${emitter.at(v, this.rowCoords)}, lid);`);
+        });
+      });
+      lines.push(`for (var r = 0u; r < ${run}u; r++) {`, ...indent([...rowHead, ...first]), "}", "sync();");
+    }
+    const partials = results.filter((r) => this.kindOf(r.value) === "partial");
+    const sums = partials.map(() => `s${this.next++}`);
+    const inRun = emitter.scope(() => {
+      this.keptValues.forEach((v, k) => {
+        emitter.define(v, this.rowCoords, `kept(${k}u, r)`);
+      });
+      storeColumns();
+      partials.forEach(({ value }, k) => {
+        const node = this.region.body.nodes.find((n) => n.outputs[0] === this.behind(value))!;
+        emitter.lines.push(`${sums[k]} += ${emitter.at(node.inputs[0]!, this.full)};`);
+      });
+    });
+    lines.push(
+      ...[
+        `for (var c = lid; c < ${length}; c += WIDTH) {`,
+        ...indent([
+          ...decodeColumn,
+          ...sums.map((s) => `var ${s} = 0.0;`),
+          `for (var r = 0u; r < ${run}u; r++) {`,
+          ...indent([...rowHead, ...inRun]),
+          "}",
+          ...partials.map(({ binding }, k) => `b${binding}[strip * ${length} + c] = ${sums[k]};`),
+        ]),
+        "}",
+      ],
+    );
+    return lines;
+  }
+
+  /** The value behind renames. */
+  private behind(v: Value): Value {
+    const node = this.region.body.nodes.find((n) => n.outputs[0] === v);
+    return node?.op === "rename" ? this.behind(node.inputs[0]!) : v;
+  }
+
+  private kindOf(v: Value): "row" | "full" | "partial" {
+    const node = this.region.body.nodes.find((n) => n.outputs[0] === this.behind(v));
+    if (node?.op === "sum_runs") return "partial";
+    return space(v.type.shape) === this.rowSpace ? "row" : "full";
+  }
+}
+
+const indent = (lines: readonly string[]): string[] => lines.map((l) => `  ${l}`);
+const identity = (node: Node): string => (node.op === "max" ? "-3.4028234663852886e38f" : "0.0");
+
+/** `size / by`, which divides one of its factors. */
+const divided = (size: Size, by: number): Size => (typeof size === "number" ? size / by : size.map((c) => c / by));
+
+/** Reductions by how many others stand before them. */
+function levelsOf(region: Region): (readonly Node[])[] {
+  const level = new Map<Value, number>();
+  const out: Node[][] = [];
+  for (const node of region.body.nodes) {
+    const before = Math.max(0, ...node.inputs.map((v) => level.get(v) ?? 0));
+    if (isReduction(node)) {
+      out[before] ??= [];
+      out[before]!.push(node);
+      level.set(node.outputs[0]!, before + 1);
+    } else for (const v of node.outputs) level.set(v, before);
+  }
+  return out;
+}

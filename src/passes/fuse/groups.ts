@@ -1,0 +1,271 @@
+/**
+ * Groups of nodes that become one kernel each, and which two may become one: their iteration spaces must fit, no third group may stand
+ * between them, and the kernel must not bind more buffers than the target allows.
+ *
+ * Five kinds. `map`: one space. `rows`: a full space, and that of its rows (the leading axes); reductions along the rows, what is
+ * elementwise in either space, and sums of runs of rows. `dot`: a contraction with what is elementwise on its result. `reduce`: any other
+ * reduction. `op`: an op with a kernel family of its own. A group of few nodes whose results only one other group reads may be computed
+ * inside it, at whatever coordinates it is read there.
+ */
+import type { Value } from "../../ir/graph.js";
+import type { RegionKind } from "../../ir/region.js";
+import { evaluate, product, type Size } from "../../program/size.js";
+import { Dependences } from "./dependences.js";
+import { type Facts, spaceOf } from "./facts.js";
+
+export interface Group {
+  members: readonly number[];
+  kind: RegionKind;
+  /** Space of map and dot; full space of rows, and of a reduction along trailing axes. */
+  space: string;
+  /** Of rows: the first axis of the row itself, counted from 0; its leading axes are the row space. */
+  split?: number;
+  rowSpace?: string;
+  /** Of rows: elements of one; undefined when the batch is among them. */
+  readonly length?: number | undefined;
+  /** Of rows: how many rows a partial sum takes together. */
+  run?: number;
+}
+
+/** Most nodes of a group that may be computed again for every element of a larger space. */
+const FEW = 3;
+/** Longest row that is computed and stored by the kernel that reduces it. */
+const LONGEST = 8192;
+/** A space this many times larger at most, for longer chains. */
+const SLIGHTLY = 8;
+
+export class Groups {
+  readonly of: (number | undefined)[];
+  readonly all: Group[] = [];
+  private readonly dependences: Dependences;
+
+  constructor(
+    private readonly facts: Facts,
+    private readonly maxBuffers: number,
+    /** Whether kinds other than map may grow, and chains be computed inside readers of another space. */
+    private readonly fused: boolean,
+  ) {
+    const { nodes } = facts.fn;
+    this.of = nodes.map(() => undefined);
+    this.dependences = new Dependences(nodes.length);
+    nodes.forEach((_, i) => {
+      if (!["view", "free", "cheap"].includes(facts.roles[i]!)) this.open(i);
+    });
+  }
+
+  private open(i: number): void {
+    this.dependences.open(this.sources(i));
+    this.of[i] = this.all.length;
+    this.all.push({ members: [i], ...this.shapeOf(i) });
+  }
+
+  private shapeOf(i: number): Omit<Group, "members"> {
+    const node = this.facts.node(i);
+    const x = node.inputs[0]?.type;
+    const own = spaceOf(node.outputs[0]!.type.shape);
+    const rows = (split: number, run?: number): Omit<Group, "members"> => ({
+      kind: "rows",
+      space: spaceOf(x!.shape),
+      split,
+      rowSpace: spaceOf(x!.shape.slice(0, split)),
+      length: numberOf(product(x!.shape.slice(split))),
+      ...(run === undefined ? {} : { run }),
+    });
+    switch (this.facts.roles[i]) {
+      case "dot":
+        return { kind: "dot", space: own };
+      case "kernel":
+        return { kind: "op", space: own };
+      case "partial":
+        return rows(x!.axes.indexOf(node.attrs.axis as string) + 1, node.attrs.run as number);
+      case "row":
+      case "reduction": {
+        const over = node.attrs.over as readonly string[];
+        const split = x!.axes.length - over.length;
+        const trailing = x!.axes.slice(split).every((a) => over.includes(a));
+        const summed = node.outputs[0]!.type.dtype === "f32";
+        return this.fused && trailing && summed ? { ...rows(split), kind: "rows" } : { kind: "reduce", space: spaceOf(x!.shape) };
+      }
+      default:
+        return { kind: "map", space: own };
+    }
+  }
+
+  /** The groups that a node reads from. */
+  private sources(i: number): number[] {
+    return this.facts.operands(i).flatMap((v) => this.of[this.facts.maker(v) ?? -1] ?? []);
+  }
+
+  groupOf(i: number): Group {
+    return this.all[this.of[i]!]!;
+  }
+
+  count(): number {
+    return this.all.filter((g) => g.members.length > 0).length;
+  }
+
+  /** Makes one group of two, when that can be one kernel; `a` comes first. Says whether it did. */
+  join(a: number, b: number): boolean {
+    if (a === b) return true;
+    const made = this.union(this.all[a]!, this.all[b]!);
+    if (!made || this.closesCircle(a, b) || this.closesCircle(b, a)) return false;
+    const set = new Set(made.members);
+    if (this.buffers(set) > this.maxBuffers || !this.outputsFit(made, set)) return false;
+    this.take(a, b, made);
+    return true;
+  }
+
+  /** Puts what reads a dot's operand, or turns its result, into the dot's kernel, which knows how. */
+  attach(a: number, b: number): boolean {
+    if (a === b || this.closesCircle(a, b) || this.closesCircle(b, a)) return false;
+    const members = sorted(this.all[a]!.members, this.all[b]!.members);
+    if (this.buffers(new Set(members)) > this.maxBuffers) return false;
+    this.take(a, b, { ...this.all[a]!, members });
+    return true;
+  }
+
+  private take(a: number, b: number, made: Group): void {
+    this.all[a] = made;
+    this.all[b] = { members: [], kind: "map", space: "" };
+    for (const i of made.members) this.of[i] = a;
+    this.dependences.merge(a, b);
+  }
+
+  /** Adds a node that was a view to a group, as the new form of its result. */
+  addTurned(group: number, i: number): void {
+    const g = this.all[group]!;
+    this.all[group] = {
+      ...g,
+      members: sorted(g.members, [i]),
+      space: g.kind === "op" ? g.space : spaceOf(this.facts.node(i).outputs[0]!.type.shape),
+    };
+    this.of[i] = group;
+  }
+
+  private union(a: Group, b: Group): Group | undefined {
+    const members = sorted(a.members, b.members);
+    const kinds = [a.kind, b.kind];
+    const inner = this.insideOf(a, b) ?? this.insideOf(b, a);
+    if (kinds.every((k) => k === "map")) {
+      if (a.space === b.space && this.edgesFit(a, b)) return { ...a, members };
+      return inner && { ...inner, members };
+    }
+    if (kinds.includes("dot") && kinds.includes("map")) {
+      const [dot, other] = a.kind === "dot" ? [a, b] : [b, a];
+      if (dot.space === other.space && this.reads(other, dot) && this.edgesFit(a, b)) return { ...dot, members };
+      return inner === dot && !this.reads(dot, other) ? { ...dot, members } : undefined;
+    }
+    if (!kinds.every((k) => k === "map" || k === "rows")) return undefined;
+    const rows = a.kind === "rows" ? a : b;
+    const other = a.kind === "rows" ? b : a;
+    if (other.kind === "rows") {
+      if (a.space !== b.space || a.split !== b.split) return undefined;
+      if (a.run !== undefined && b.run !== undefined && a.run !== b.run) return undefined;
+    } else if (other.space !== rows.space && other.space !== rows.rowSpace) {
+      return inner === rows ? { ...rows, members } : undefined;
+    } else if (other.space === rows.space && !((rows.length ?? Infinity) <= LONGEST)) {
+      // A workgroup goes through a row: many elements of few rows are better left to many.
+      return undefined;
+    }
+    const run = a.run ?? b.run;
+    return this.edgesFit(a, b) ? { ...rows, members, ...(run === undefined ? {} : { run }) } : undefined;
+  }
+
+  /** `b`, when `a` is a map so small, or read so little more often than it has elements, that `b` may compute it itself. */
+  private insideOf(a: Group, b: Group): Group | undefined {
+    if (!this.fused || a.kind !== "map" || (b.kind !== "map" && b.kind !== "rows" && b.kind !== "dot")) return undefined;
+    const set = new Set([...a.members, ...b.members]);
+    const whole = new Set(b.members);
+    const outputs = a.members.map((i) => this.facts.node(i).outputs[0]!).filter((v) => this.facts.isRead(v, new Set(a.members)));
+    if (outputs.length === 0 || outputs.some((v) => this.facts.isRead(v, set))) return undefined;
+    if (!outputs.some((v) => this.facts.readers(v).some((i) => whole.has(i)))) return undefined;
+    const numel = (shape: readonly Size[]) => evaluate(product(shape), 1);
+    const least = Math.min(...outputs.map((v) => numel(v.type.shape)));
+    const most = Math.max(...b.members.map((i) => numel(this.facts.node(i).outputs[0]!.type.shape)));
+    if (a.members.length > FEW && most > SLIGHTLY * least) return undefined;
+    // A sum that ends in a reader repeats its loop there.
+    if (a.members.some((i) => this.facts.node(i).op === "sum") && (b.kind !== "map" || most > SLIGHTLY * least)) return undefined;
+    return b;
+  }
+
+  private reads(reader: Group, source: Group): boolean {
+    const set = new Set(source.members);
+    return reader.members.some((i) => this.facts.operands(i).some((v) => set.has(this.facts.maker(v) ?? -1)));
+  }
+
+  /** Whether each group sees what it reads of the other at coordinates that one kernel has at hand. */
+  private edgesFit(a: Group, b: Group): boolean {
+    return this.sees(a, b) && this.sees(b, a);
+  }
+
+  private sees(reader: Group, source: Group): boolean {
+    const set = new Set(source.members);
+    return reader.members.every((i) =>
+      this.facts.node(i).inputs.every((v) => this.throughCheap(v).every((x) => this.seesValue(i, x, set, source))),
+    );
+  }
+
+  /** The operand, or what the cheap node behind it reads. */
+  private throughCheap(v: Value): readonly Value[] {
+    const from = this.facts.source(v);
+    const cheap = from.node !== undefined && this.facts.roles[from.node] === "cheap";
+    return cheap ? [v, ...this.facts.node(from.node!).inputs] : [v];
+  }
+
+  private seesValue(i: number, v: Value, set: ReadonlySet<number>, source: Group): boolean {
+    const from = this.facts.source(v);
+    if (from.node === undefined || !set.has(from.node)) return true;
+    const { node, value, way } = from;
+    const at = spaceOf(this.facts.node(i).outputs[0]!.type.shape);
+    const seen = spaceOf(value.type.shape);
+    const whole = spaceOf(v.type.shape);
+    switch (this.facts.roles[node]) {
+      case "reduction":
+        // A row's value, read along the row or by what has one value a row.
+        return source.kind === "rows" && (way === "prefix" ? whole === source.space : way === "same" && at === seen);
+      case "pointwise": {
+        if (way === "same") return true;
+        return way === "prefix" && source.rowSpace === seen && whole === source.space;
+      }
+      case "row":
+      case "dot":
+        return way === "same";
+      default:
+        return false;
+    }
+  }
+
+  private outputsFit(made: Group, set: ReadonlySet<number>): boolean {
+    return made.members.every((i) => {
+      const role = this.facts.roles[i];
+      if (role === "partial" || role === "kernel" || role === "reduction") return true;
+      const v = this.facts.node(i).outputs[0]!;
+      if (!this.facts.isRead(v, set)) return true;
+      const space = spaceOf(v.type.shape);
+      return space === made.space || (made.kind === "rows" && space === made.rowSpace);
+    });
+  }
+
+  /** Whether `a` reads from a third group that needs `b`: then the two cannot run as one kernel. */
+  private closesCircle(a: number, b: number): boolean {
+    return this.all[a]!.members.some((i) => this.sources(i).some((g) => g !== a && g !== b && this.dependences.has(g, b)));
+  }
+
+  /** Storage buffers the group would bind. A result that replaces a state parameter is written where that parameter lies. */
+  private buffers(set: ReadonlySet<number>): number {
+    const { facts } = this;
+    const bound = new Set<Value | string>();
+    for (const i of set) {
+      for (const v of facts.operands(i)) {
+        if (!set.has(facts.maker(v) ?? -1)) bound.add(facts.paramNames.get(v) ?? v);
+      }
+      for (const v of facts.node(i).outputs) {
+        if (facts.isRead(v, set)) bound.add(facts.results.get(v)?.[0]?.name ?? v);
+      }
+    }
+    return bound.size;
+  }
+}
+
+const numberOf = (size: Size): number | undefined => (typeof size === "number" ? size : undefined);
+const sorted = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b].sort((x, y) => x - y);
