@@ -76,7 +76,9 @@ export function kernelText(parts: TextParts): string {
       `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${parts.vec4?.includes(i) ? "vec4f" : storedType(b.dtype)}>;`,
   );
   const body = `${withSizes(parts.hooks, parts.sizes)}\n${familyText(parts)}`;
-  const math = /\b(tanh_|expm1_|sigmoid_)\(/.test(parts.hooks) ? [wgslFile("./kernels/math.wgsl")] : [];
+  const math = /\b(tanh_|expm1_|sigmoid_|gelu_|gelu_slope_|silu_slope_)\(/.test(parts.hooks)
+    ? [wgslFile("./kernels/math.wgsl")]
+    : [];
   return [
     ...(parts.enables ?? []),
     `// ${parts.title}`,

@@ -89,15 +89,12 @@ export function normalize<A extends string, const K extends string, D extends Fl
 
 /** x · sigmoid(x). */
 export function silu<A extends string, D extends Float>(x: Tensor<A, D>): Tensor<A, D> {
-  const t = loose(x);
-  return typed(t.mul(t.sigmoid()));
+  return wrap(emit("silu", [valueIn("silu", x)]));
 }
 
 /** 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 export function gelu<A extends string, D extends Float>(x: Tensor<A, D>): Tensor<A, D> {
-  const t = loose(x);
-  const inner = t.add(t.square().mul(t).mul(0.044715)).mul(Math.sqrt(2 / Math.PI));
-  return typed(t.mul(0.5).mul(inner.tanh().add(1)));
+  return wrap(emit("gelu", [valueIn("gelu", x)]));
 }
 
 type AxesOf<X> = X extends { readonly axes: infer A extends string } ? A : "";

@@ -6,7 +6,7 @@
  * The rules stand in the op table (`vjp`); this file only walks. Contributions to one value are added in reverse program order, so the
  * result is deterministic. A value the loss does not depend on gets zeros.
  */
-import { InternalError } from "../diagnostics/diagnostic.js";
+import { fail, InternalError } from "../diagnostics/diagnostic.js";
 import { Builder } from "../ir/builder.js";
 import type { Fn, Node, Value } from "../ir/graph.js";
 import { add } from "../ir/ops/elementwise.js";
@@ -53,7 +53,10 @@ function adjoint(b: Builder, nodes: readonly Node[], loss: Value, wrt: readonly 
     const dy = cotangent.get(output);
     if (!dy || !active.has(output)) continue;
     const row = opRow(node.op);
-    if (typeof row.vjp !== "function") continue;
+    if (typeof row.vjp !== "function") {
+      if (row.vjp.refuses) refuse(node, row.vjp.nondifferentiable);
+      continue;
+    }
     b.loc = node.loc;
     const grads = row.vjp(b, { dy, inputs: node.inputs, output, outputs: node.outputs }, node.attrs);
     node.inputs.forEach((v, i) => {
@@ -65,4 +68,13 @@ function adjoint(b: Builder, nodes: readonly Node[], loss: Value, wrt: readonly 
   }
   b.loc = undefined;
   return wrt.map((v) => cotangent.get(v) ?? fill(b, { value: 0, type: v.type }));
+}
+
+function refuse(node: Node, why: string): never {
+  const { loc } = node;
+  fail(
+    "DIT2003",
+    `${node.op} has no gradient: ${why}`,
+    loc ? { span: { file: loc.file, line: loc.line, column: loc.column } } : {},
+  );
 }

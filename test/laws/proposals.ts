@@ -105,6 +105,18 @@ const special: Readonly<Record<string, Propose>> = {
   eq: compare("eq"),
   lt: compare("lt"),
   le: compare("le"),
+  normalize: (g) => {
+    const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype === "f32");
+    const known = x.type.axes.filter((_, i) => typeof x.type.shape[i] === "number" && (x.type.shape[i] as number) > 1);
+    if (known.length === 0) g.no();
+    g.emit("normalize", [x], { over: g.chance(0.6) ? known.slice(-1) : subset(g, known), eps: 0.1 });
+  },
+  normalize_grad: (g) => {
+    const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype === "f32");
+    const known = x.type.axes.filter((_, i) => typeof x.type.shape[i] === "number" && (x.type.shape[i] as number) > 1);
+    if (known.length === 0) g.no();
+    g.emit("normalize_grad", [partner(g, x), x], { over: g.chance(0.6) ? known.slice(-1) : subset(g, known), eps: 0.1 });
+  },
   sum_runs: (g) => {
     const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype !== "bool");
     const at = g.below(x.type.axes.length);

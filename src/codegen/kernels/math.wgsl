@@ -19,3 +19,20 @@ fn sigmoid_(x: f32) -> f32 {
   let e = exp(-min(abs(x), 88.0));
   return select(1.0, e, x < 0.0) / (1.0 + e);
 }
+
+// GELU, tanh form, and its slope: beyond ±30 they are 0 or x, and 0 or 1, to the last bit.
+fn gelu_(x: f32) -> f32 {
+  let y = clamp(x, -30.0, 30.0);
+  return 0.5 * x * (1.0 + tanh_(0.7978845608028654 * (y + 0.044715 * y * y * y)));
+}
+
+fn gelu_slope_(x: f32) -> f32 {
+  let y = clamp(x, -30.0, 30.0);
+  let t = tanh_(0.7978845608028654 * (y + 0.044715 * y * y * y));
+  return 0.5 * (1.0 + t) + 0.5 * y * (1.0 - t * t) * 0.7978845608028654 * (1.0 + 0.134145 * y * y);
+}
+
+fn silu_slope_(x: f32) -> f32 {
+  let s = sigmoid_(x);
+  return s * (1.0 + x * (1.0 - s));
+}

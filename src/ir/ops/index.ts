@@ -1,19 +1,28 @@
 /** The op table: every op of the IR, by name. */
 import { InternalError } from "../../diagnostics/diagnostic.js";
+import { activationOps } from "./activations.js";
 import { contractOps } from "./contract.js";
 import { elementwiseOps } from "./elementwise.js";
 import { indexingOps } from "./indexing.js";
 import { logicOps } from "./logic.js";
+import { normOps } from "./norm.js";
 import type { AnyOp } from "./op.js";
 import { pointwiseOps } from "./pointwise.js";
 import { reduceOps } from "./reduce.js";
 import { shapeOps } from "./shape.js";
 
 export const opTable: ReadonlyMap<string, AnyOp> = new Map(
-  [...elementwiseOps, ...logicOps, ...pointwiseOps, ...shapeOps, ...reduceOps, ...contractOps, ...indexingOps].map((row) => [
-    row.op,
-    row,
-  ]),
+  [
+    ...elementwiseOps,
+    ...activationOps,
+    ...logicOps,
+    ...pointwiseOps,
+    ...shapeOps,
+    ...reduceOps,
+    ...contractOps,
+    ...normOps,
+    ...indexingOps,
+  ].map((row) => [row.op, row]),
 );
 
 export function opRow(op: string): AnyOp {

@@ -107,7 +107,8 @@ export interface OpRules<S extends Schema> {
   /** Gradients of the inputs as nodes; undefined where none flows. */
   readonly vjp:
     | ((b: Emit, ctx: VjpContext, attrs: AttrsOf<S>) => readonly (Value | undefined)[])
-    | { readonly nondifferentiable: string };
+    /** `refuses`: asking for a gradient through it is an error; else there is none to flow. */
+    | { readonly nondifferentiable: string; readonly refuses?: boolean };
   readonly cost: (inputs: readonly TensorType[], outputs: readonly TensorType[], attrs: AttrsOf<S>) => Cost;
   readonly fusion: Fusion;
   readonly samples: readonly [Sample<S>, ...Sample<S>[]];

@@ -34,7 +34,9 @@ export interface Elementwise<S extends Schema> {
   gives?: DType;
   scalar: (...x: number[]) => number;
   wgsl: (...x: string[]) => string;
-  vjp: ((b: Emit, ctx: VjpContext) => readonly (Value | undefined)[]) | { readonly nondifferentiable: string };
+  vjp:
+    | ((b: Emit, ctx: VjpContext) => readonly (Value | undefined)[])
+    | { readonly nondifferentiable: string; readonly refuses?: boolean };
   samples: readonly [Sample<S>, ...Sample<S>[]];
   flops?: number;
 }

@@ -105,7 +105,7 @@ export const reduceOps: readonly AnyOp[] = [
         }),
       ];
     },
-    vjp: { nondifferentiable: "stages of sums are made when gradients have been taken" },
+    vjp: { nondifferentiable: "stages of sums are made when gradients have been taken", refuses: true },
     cost,
     fusion: { kind: "partial" },
     samples: [
