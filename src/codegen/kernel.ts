@@ -65,6 +65,8 @@ export interface TextParts {
   /** The family's file, "./kernels/map.wgsl". */
   readonly file: string;
   readonly libraries?: readonly string[];
+  /** Loops marked to be unrolled stay loops: there is too much in them. */
+  readonly rolled?: boolean;
   /** Bindings read four numbers at a time. */
   readonly vec4?: readonly number[];
 }
@@ -107,11 +109,11 @@ const withSizes = (text: string, sizes: TextParts["sizes"]): string =>
 const familyTexts = new Map<string, string>();
 
 /** The family's file, unrolled: the same for most of the thousands of dispatches that it is asked for. */
-function familyText({ file, consts, sizes }: TextParts): string {
-  const key = JSON.stringify([file, consts, sizes]);
+function familyText({ file, consts, sizes, rolled = false }: TextParts): string {
+  const key = JSON.stringify([file, consts, sizes, rolled]);
   let text = familyTexts.get(key);
   if (text === undefined) {
-    text = withSizes(unroll(wgslFile(file), consts), sizes);
+    text = withSizes(rolled ? wgslFile(file) : unroll(wgslFile(file), consts), sizes);
     familyTexts.set(key, text);
   }
   return text;

@@ -50,6 +50,7 @@ function adjoint(b: Builder, nodes: readonly Node[], loss: Value, wrt: readonly 
   const cotangent = new Map<Value, Value>([[loss, fill(b, { value: 1, type: loss.type })]]);
   for (const node of nodes.toReversed()) {
     const output = node.outputs[0]!;
+    if (node.outputs.some((v, i) => i > 0 && cotangent.has(v) && active.has(v))) refuse(node, "only its first output has one");
     const dy = cotangent.get(output);
     if (!dy || !active.has(output)) continue;
     const row = opRow(node.op);

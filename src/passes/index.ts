@@ -5,8 +5,9 @@ import { differentiate } from "./differentiate.js";
 import { fuse } from "./fuse/index.js";
 import { layout } from "./layout.js";
 import type { Pass } from "./pass.js";
+import { raiseAttention } from "./raise-attention.js";
 import { raiseNorm } from "./raise-norm.js";
 import { simplify } from "./simplify/index.js";
 import { stageSums } from "./stage-sums.js";
 
-export const passes: readonly Pass[] = [raiseNorm, differentiate, simplify, cse, dce, stageSums, layout, fuse];
+export const passes: readonly Pass[] = [raiseAttention, raiseNorm, differentiate, simplify, cse, dce, stageSums, layout, fuse];

@@ -9,9 +9,10 @@
  * is read elsewhere stays as it is.
  */
 import type { Fn, Node, Value } from "../ir/graph.js";
-import { producers, readers } from "../ir/graph.js";
+import { producers } from "../ir/graph.js";
 import { sizeOf } from "../ir/types.js";
 import { mapFns, type Pass } from "./pass.js";
+import { Pattern, sameAxes, wholeness } from "./pattern.js";
 
 export const raiseNorm: Pass = {
   name: "raise-norm",
@@ -20,19 +21,13 @@ export const raiseNorm: Pass = {
 };
 
 function raised(fn: Fn): Fn {
-  const readBy = readers(fn);
   const made = producers(fn);
-  const results = new Set(fn.results.map((r) => r.value));
+  const whole = wholeness(fn);
   const raise = new Map<Node, Norm>();
   for (const node of fn.nodes) {
-    const matcher = new Matcher(made);
-    const norm = matcher.norm(node);
-    if (!norm) continue;
-    const inside = new Set([...matcher.seen, node]);
-    const leaks = [...matcher.seen].some(
-      (n) => n.op !== "fill" && n.outputs.some((v) => results.has(v) || (readBy.get(v) ?? []).some((r) => !inside.has(r))),
-    );
-    if (!leaks) raise.set(node, norm);
+    const pattern = new NormPattern(made);
+    const norm = pattern.norm(node);
+    if (norm && whole(node, pattern.seen)) raise.set(node, norm);
   }
   if (raise.size === 0) return fn;
   const out: Node[] = [];
@@ -70,53 +65,7 @@ interface Mean {
   readonly over: readonly string[];
 }
 
-/** One attempt at a match; `seen` are the nodes that it stands on. */
-class Matcher {
-  readonly seen = new Set<Node>();
-
-  constructor(private readonly made: ReadonlyMap<Value, Node>) {}
-
-  /** The value behind repetitions. */
-  private behind(v: Value): Value {
-    const node = this.made.get(v);
-    if (node?.op !== "expand") return v;
-    this.seen.add(node);
-    return this.behind(node.inputs[0]!);
-  }
-
-  /** The node that makes `v`, repetitions aside, when it is one of these ops. */
-  private node(v: Value, ...ops: readonly string[]): Node | undefined {
-    const node = this.made.get(this.behind(v));
-    if (!node || !ops.includes(node.op)) return undefined;
-    this.seen.add(node);
-    return node;
-  }
-
-  private constant(v: Value): number | undefined {
-    const value = this.node(v, "fill")?.attrs.value;
-    return typeof value === "number" ? value : undefined;
-  }
-
-  /** Both orders of a commutative op's operands. */
-  private orders(node: Node): readonly (readonly [Value, Value])[] {
-    const [x, y] = [node.inputs[0]!, node.inputs[1]!];
-    return [
-      [x, y],
-      [y, x],
-    ];
-  }
-
-  /** A first success of several attempts; what a failed one has seen is forgotten. */
-  private first<T>(attempts: Iterable<() => T | undefined>): T | undefined {
-    for (const attempt of attempts) {
-      const before = new Set(this.seen);
-      const found = attempt();
-      if (found !== undefined) return found;
-      for (const node of this.seen) if (!before.has(node)) this.seen.delete(node);
-    }
-    return undefined;
-  }
-
+class NormPattern extends Pattern {
   norm(node: Node): Norm | undefined {
     if (node.outputs[0]!.type.dtype !== "f32") return undefined;
     const match = (centred: Value, deviation: { readonly variance: Value } | undefined): Norm | undefined => {
@@ -228,5 +177,3 @@ class Matcher {
     return this.first([twoPass, difference]) === true;
   }
 }
-
-const sameAxes = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((n) => b.includes(n));

@@ -50,14 +50,26 @@ for (const [name, row] of opTable) {
       const b = new Builder();
       const inputs = sample.inputs.map((type, k) => b.param(`x${k}`, "input", type));
       const outputs = b.emit(name, inputs, ((sample as Sample).attrs ?? {}) as Attrs);
-      const module: Module = { stage: "graph", fns: [b.finish("main", [{ name: "y", value: outputs[0]! }])] };
+      const module: Module = {
+        stage: "graph",
+        fns: [
+          b.finish(
+            "main",
+            outputs.map((value, k) => ({ name: `y${k}`, value })),
+          ),
+        ],
+      };
       const values = inputsOf(sample as Sample, 7 + i);
-      const expected = evaluate(module, "main", values, { batch: 1, precision: "f64" }).get("y")!;
-      const got = await runModule(fuse.run(module, {}), values, dawn);
-      const scale = Math.max(1, ...expected.data.map(Math.abs));
-      const worst = Math.max(...expected.data.map((e, k) => Math.abs(e - got.y![k]!)));
-      // exp, log and division are allowed a few units in the last place by WGSL; sums of n terms n/64 + 64 roundings.
-      expect(worst / scale, `${name}, sample ${i}`).toBeLessThan(4e-6);
+      const expected = evaluate(module, "main", values, { batch: 1, precision: "f64" });
+      for (const safe of [false, true]) {
+        const got = await runModule(fuse.run(module, {}), values, dawn, { safe });
+        for (const [result, { data }] of expected) {
+          const scale = Math.max(1, ...data.map(Math.abs));
+          const worst = Math.max(...data.map((e, k) => Math.abs(e - got[result]![k]!)));
+          // exp, log and division are allowed a few units in the last place by WGSL; sums of n terms n/64 + 64 roundings.
+          expect(worst / scale, `${name}, sample ${i}, ${result}${safe ? ", naive" : ""}`).toBeLessThan(4e-6);
+        }
+      }
     }
   });
 }

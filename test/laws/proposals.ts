@@ -88,6 +88,19 @@ const reduce =
     g.emit(op, [x], { over: subset(g, x.type.axes) });
   };
 
+/** Attention of a value to itself under another name of its row axis, and a gradient on what it gives. */
+function attentionOn(g: Grower, gradient?: string): void {
+  const x = g.value((v) => v.type.axes.length >= 2 && v.type.dtype === "f32" && typeof v.type.shape.at(-1) === "number");
+  const q = small(g, x);
+  const [row, width] = [q.type.axes.at(-2)!, q.type.axes.at(-1)!];
+  const k = g.emit("rename", [q], { axes: q.type.axes.map((a) => (a === row ? "key of it" : a)) });
+  const attrs = { over: [width], key: ["key of it"], scale: 0.5 };
+  const o = g.emit("attention", [q, k, k], attrs);
+  if (!gradient) return;
+  const node = g.builder.nodes.at(-1)!;
+  g.emit(gradient, [q, k, k, o, node.outputs[1]!, partner(g, o)], attrs);
+}
+
 const special: Readonly<Record<string, Propose>> = {
   exp: safely("exp", small),
   expm1: safely("expm1", small),
@@ -117,6 +130,9 @@ const special: Readonly<Record<string, Propose>> = {
     if (known.length === 0) g.no();
     g.emit("normalize_grad", [partner(g, x), x], { over: g.chance(0.6) ? known.slice(-1) : subset(g, known), eps: 0.1 });
   },
+  attention: (g) => attentionOn(g),
+  attention_grad_q: (g) => attentionOn(g, "attention_grad_q"),
+  attention_grad_kv: (g) => attentionOn(g, "attention_grad_kv"),
   sum_runs: (g) => {
     const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype !== "bool");
     const at = g.below(x.type.axes.length);

@@ -102,24 +102,26 @@ export class Grower {
       attrs as never,
     );
     if (typeof inferred === "string") return this.no();
-    const type = "dtype" in inferred ? inferred : inferred[0]!;
-    if (type.axes.length > 5 || this.elements(type) > maxElements) return this.no();
+    const types = "dtype" in inferred ? [inferred] : inferred;
+    if (types.some((type) => type.axes.length > 5 || this.elements(type) > maxElements)) return this.no();
     const name = this.chance(0.5) ? this.pick(["a", "b", "h.1", "h", "mean"]) : undefined;
     const node: Node = {
       op,
       inputs,
       attrs,
-      outputs: [name ? { type, name } : { type }],
+      outputs: types.map((type, i) => (name && i === 0 ? { type, name } : { type })),
       ...(this.chance(0.3) ? { loc: { file: "dit.graph.ts", line: 1 + this.below(90), column: 1 + this.below(30) } } : {}),
     };
     const operands = inputs.map((v) => this.held.get(v)!);
-    const [dense] = runOp(node, operands, { batch: this.batch, precision: "f64" });
-    if (!dense!.data.every((x) => Math.abs(x) <= maxSize || (type.dtype === "i32" && Number.isInteger(x)))) return this.no();
+    const made = runOp(node, operands, { batch: this.batch, precision: "f64" });
+    const fits = (x: number, i: number) => Math.abs(x) <= maxSize || (types[i]!.dtype === "i32" && Number.isInteger(x));
+    if (!made.every(({ data }, i) => data.every((x) => fits(x, i)))) return this.no();
     this.builder.nodes.push(node);
-    const out = node.outputs[0]!;
-    this.held.set(out, dense!);
-    this.pool.push(out);
-    return out;
+    node.outputs.forEach((out, i) => {
+      this.held.set(out, made[i]!);
+      this.pool.push(out);
+    });
+    return node.outputs[0]!;
   }
 
   elements = (type: TensorType): number => type.shape.reduce((n: number, size) => n * sizeAt(size, this.batch), 1);

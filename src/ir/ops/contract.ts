@@ -36,7 +36,7 @@ function dotAs(b: Emit, x: Value, y: Value, over: readonly string[], wanted: rea
 }
 
 /** Reads x as a matrix whose axes are the groups given, in order. */
-function arrange(x: Dense, axes: readonly string[]): Float64Array {
+export function arrange(x: Dense, axes: readonly string[]): Float64Array {
   const strides = stridesOf(x.shape);
   const at = axes.map((name) => x.type.axes.indexOf(name));
   return gatherStrided(

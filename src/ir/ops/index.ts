@@ -1,6 +1,7 @@
 /** The op table: every op of the IR, by name. */
 import { InternalError } from "../../diagnostics/diagnostic.js";
 import { activationOps } from "./activations.js";
+import { attentionOps } from "./attention.js";
 import { contractOps } from "./contract.js";
 import { elementwiseOps } from "./elementwise.js";
 import { indexingOps } from "./indexing.js";
@@ -20,6 +21,7 @@ export const opTable: ReadonlyMap<string, AnyOp> = new Map(
     ...shapeOps,
     ...reduceOps,
     ...contractOps,
+    ...attentionOps,
     ...normOps,
     ...indexingOps,
   ].map((row) => [row.op, row]),

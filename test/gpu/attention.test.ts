@@ -1,0 +1,116 @@
+/**
+ * Attention and its gradients on the GPU at sizes that divide by nothing, through views of one qkv tensor, tiled and naive, against the
+ * f64 reference. Nothing of queries × keys is in memory: the plan's storages are listed.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Builder } from "../../src/ir/builder.js";
+import { evaluate } from "../../src/ir/eval.js";
+import type { Module } from "../../src/ir/graph.js";
+import { attention } from "../../src/ir/ops/attention.js";
+import { mul } from "../../src/ir/ops/elementwise.js";
+import { drop, rename, slice, split, sum, transpose } from "../../src/ir/ops/shape.js";
+import { tensorType } from "../../src/ir/types.js";
+import { differentiate } from "../../src/passes/differentiate.js";
+import { fuse } from "../../src/passes/fuse/index.js";
+import { pipeline } from "../../src/passes/pass.js";
+import { simplify } from "../../src/passes/simplify/index.js";
+import { B, evaluate as sizeAt } from "../../src/program/size.js";
+import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
+import { bundleOf, runModule } from "./run-module.js";
+
+let dawn: DawnDevice;
+beforeAll(async () => {
+  dawn = await requestDevice();
+});
+afterAll(() => dawn.dispose());
+
+const HEADS = 2;
+
+/** Self-attention on one qkv tensor [batch, token, three · head · width], its loss with a weight for each output, and the gradient of qkv. */
+function selfAttention(tokens: number, width: number): Module {
+  const b = new Builder();
+  const qkv = b.param("qkv", "input", tensorType("f32", ["batch", "token", "qkv"], [B, tokens, 3 * HEADS * width]));
+  const weight = b.param("weight", "input", tensorType("f32", ["batch", "token", "head", "width"], [B, tokens, HEADS, width]));
+  const parts = split(b, qkv, { axis: "qkv", into: ["three", "head", "width"], sizes: [3, HEADS, width] });
+  const turned = transpose(b, parts, { axes: ["three", "batch", "head", "token", "width"] });
+  const part = (i: number) => drop(b, slice(b, turned, { axis: "three", from: i, to: i + 1 }), { axis: "three" });
+  const keys = { axes: ["batch", "head", "key", "width"] };
+  const o = attention(b, part(0), rename(b, part(1), keys), rename(b, part(2), keys), {
+    over: ["width"],
+    key: ["key"],
+    scale: width ** -0.5,
+  });
+  const back = transpose(b, o, { axes: ["batch", "token", "head", "width"] });
+  const loss = sum(b, mul(b, back, weight), { over: ["batch", "token", "head", "width"] });
+  const [grad] = b.gradient(loss, [qkv]);
+  return {
+    stage: "graph",
+    fns: [
+      b.finish("main", [
+        { name: "o", value: back },
+        { name: "grad", value: grad! },
+      ]),
+    ],
+  };
+}
+
+function noise(length: number, seed: number, size: number): Float64Array {
+  let state = seed;
+  return Float64Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.fround((state / 2 ** 31 - 1) * size);
+  });
+}
+
+function inputs(module: Module, batch: number, size = 1): Map<string, { shape: number[]; data: Float64Array }> {
+  return new Map(
+    module.fns[0]!.params.map((p, i) => {
+      const shape = p.value.type.shape.map((s) => sizeAt(s, batch));
+      return [
+        p.name,
+        {
+          shape,
+          data: noise(
+            shape.reduce((a, n) => a * n, 1),
+            5 + i,
+            size,
+          ),
+        },
+      ];
+    }),
+  );
+}
+
+const compiled = (m: Module): Module => pipeline([differentiate, simplify, fuse], m, { options: { differentiated: true } });
+
+async function compare(module: Module, batch: number, size: number, safe: boolean): Promise<void> {
+  const values = inputs(module, batch, size);
+  const lowered = compiled(module);
+  const expected = evaluate(lowered, "main", values, { batch, precision: "f64" });
+  const got = await runModule(lowered, values, dawn, { batch, safe });
+  const again = await runModule(lowered, values, dawn, { batch, safe });
+  for (const [name, { data }] of expected) {
+    const scale = data.reduce((m, x) => Math.max(m, Math.abs(x)), 1);
+    const worst = data.reduce((m, e, k) => Math.max(m, Math.abs(e - got[name]![k]!)), 0);
+    // Scores of size s carry s · 2⁻²³ each, which the exponential hands on.
+    expect(worst / scale, name).toBeLessThan(4e-6 * Math.max(1, size * size));
+    expect(again[name], `${name}, second run`).toEqual(got[name]);
+  }
+}
+
+describe.each([17, 50, 77])("%d tokens", (tokens) => {
+  test.each([16, 64, 72, 7])("head width %d", async (width) => {
+    await compare(selfAttention(tokens, width), 2, 1, false);
+  });
+});
+
+test("258 tokens, head width 64", () => compare(selfAttention(258, 64), 1, 1, false));
+test("a head as wide as 258", () => compare(selfAttention(9, 258), 1, 1, false));
+test("naive kernels", () => compare(selfAttention(50, 18), 2, 1, true));
+test("scores of ±80 do not overflow", () => compare(selfAttention(40, 16), 1, 9, false));
+
+test("nothing of tokens × tokens is in memory", () => {
+  const { storages } = bundleOf(compiled(selfAttention(500, 16)), { batch: 1 }).program;
+  const largest = Math.max(...storages.map((s) => sizeAt(s.bytes, 1)));
+  expect(largest).toBeLessThan(500 * 500 * 4);
+});
