@@ -1,3 +1,8 @@
+/**
+ * A region made ready for a kernel: its loops. The result's axes (and, for reductions and dots, the contracted axes) are the loops;
+ * neighbouring loops that every access steps through alike are merged into one, so most maps become one flat loop and most dots a plain
+ * M·N·K (fold-loops.ts), and rows one loop over rows and one along them (rows.ts).
+ */
 import type { Fn } from "../ir/graph.js";
 import type { RegionKind } from "../ir/region.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
@@ -27,9 +32,9 @@ export interface Loop {
   readonly range: Size;
 }
 
-/** Result axes as loops, before merging. */
+/** Result axes as loops, before merging; counted from the last, so that what is one flat loop has one text whatever its rank. */
 export const loopsOf = (prefix: string, shape: readonly Size[]): Loop[] =>
-  shape.map((range, i) => ({ name: `${prefix}${i}`, range }));
+  shape.map((range, i) => ({ name: `${prefix}${shape.length - 1 - i}`, range }));
 
 /** Splits loops into runs that every access steps through as one; `blocked` loops stay alone. */
 export function runs(loops: readonly Loop[], accesses: readonly Affine[], blocked: ReadonlySet<string>): Loop[][] {

@@ -81,7 +81,13 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     },
   });
 
-  const lowered = lower(kernels, traced.schedules, { batch, variants: profile.variants, safe: options.safe ?? false });
+  const lowered = lower(kernels, traced.schedules, {
+    batch,
+    variants: profile.variants,
+    safe: options.safe ?? false,
+    maxBinding: Math.min(profile.limits.maxStorageBufferBindingSize ?? Infinity, profile.limits.maxBufferSize ?? Infinity),
+    maxStorageBuffers: profile.limits.maxStorageBuffersPerShaderStage ?? 8,
+  });
   const { constants, bytes, parameters } = tensors(traced.fns, lowered);
   const unhashed: Omit<Program, "hash" | "report"> = {
     format: FORMAT,

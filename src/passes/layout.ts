@@ -15,12 +15,43 @@ import { rowMajor, run, strided } from "../ir/strides.js";
 import { sizeOf } from "../ir/types.js";
 import type { Size } from "../program/size.js";
 import { mapFns, type Pass } from "./pass.js";
+import { ridesOnDot } from "./stage-sums.js";
 
 export const layout: Pass = {
   name: "layout",
   doc: "Copy operands of dots that no strides can describe, so that the dots become plain matrix products.",
-  run: (module) => (module.stage === "kernel" ? module : mapFns(module, storeOperands)),
+  run: (module) => (module.stage === "kernel" ? module : mapFns(module, (fn) => storeOperands(turnResults(fn)))),
 };
+
+/**
+ * An op with a kernel family of its own stores its results in any order of axes and reads operands through any view. So where one transpose
+ * of a result is wanted, and other such ops read the result too (attention's gradients do), the result is stored turned, and they look at
+ * it through the transpose back.
+ */
+function turnResults(fn: Fn): Fn {
+  const read = readers(fn);
+  const results = new Set(fn.results.map((r) => r.value));
+  const own = (node: Node): boolean => opRow(node.op).fusion.kind === "kernel";
+  const at = new Map(fn.nodes.map((n, i) => [n, i]));
+  const back = new Map<Value, Value>();
+  const views = new Map<Node, Node>();
+  for (const v of fn.nodes.filter(own).flatMap((n) => n.outputs)) {
+    const by = read.get(v) ?? [];
+    const turns = by.filter((n) => n.op === "transpose");
+    if (results.has(v) || turns.length !== 1 || by.length === 1 || !by.every((n) => n === turns[0] || own(n))) continue;
+    if (by.some((n) => at.get(n)! < at.get(turns[0]!)!)) continue;
+    const seen: Value = { ...v };
+    back.set(v, seen);
+    views.set(turns[0]!, { op: "transpose", inputs: [turns[0]!.outputs[0]!], attrs: { axes: v.type.axes }, outputs: [seen] });
+  }
+  if (back.size === 0) return fn;
+  const nodes = fn.nodes.flatMap((node) => {
+    const view = views.get(node);
+    if (view) return [node, view];
+    return own(node) ? [{ ...node, inputs: node.inputs.map((v) => back.get(v) ?? v) }] : [node];
+  });
+  return { ...fn, nodes };
+}
 
 function storeOperands(fn: Fn): Fn {
   const made = new Map<Value, Node>();
@@ -35,14 +66,14 @@ function storeOperands(fn: Fn): Fn {
   };
   const read = readers(fn);
   const results = new Set(fn.results.map((r) => r.value));
-  /** A dot or a reduction that is read by one transpose alone stores its result in that order (see fuse): no view. */
+  /** A dot, a reduction or an op with a kernel of its own that is read by one transpose alone stores its result in that order (see fuse): no view. */
   const absorbed = (node: Node): boolean => {
     const x = node.inputs[0]!;
     const source = made.get(x);
     return (
       node.op === "transpose" &&
       !!source &&
-      opRow(source.op).fusion.kind === "anchor" &&
+      ["anchor", "kernel"].includes(opRow(source.op).fusion.kind) &&
       read.get(x)?.length === 1 &&
       !results.has(x)
     );
@@ -82,9 +113,24 @@ function storeOperands(fn: Fn): Fn {
   };
 
   let changed = false;
+  /** A sum that rides on a dot reads what the dot reads, or it could not ride. */
+  const withDotsCopy = (node: Node): Node => {
+    const x = node.inputs[0];
+    const dot = node.op === "sum" && x ? (read.get(x) ?? []).find((n) => ridesOnDot(node, [n])) : undefined;
+    if (!dot || !x || x.type.dtype !== "f32") return node;
+    const over = dot.attrs.over as readonly string[];
+    const input = stored(
+      x,
+      x.type.axes.filter((a) => !over.includes(a)),
+      over,
+      node.loc,
+    );
+    changed ||= input !== x;
+    return input === x ? node : { ...node, inputs: [input] };
+  };
   for (const node of fn.nodes) {
     if (node.op !== "dot") {
-      push(node);
+      push(withDotsCopy(node));
       continue;
     }
     const [x, y] = [node.inputs[0]!, node.inputs[1]!];

@@ -3,8 +3,8 @@
  *
  * A slab becomes one GPU buffer. WebGPU binds a buffer either read-only or read_write in one dispatch, so what is only ever read
  * (inputs, constants) never shares a slab with what is written. Activations share bytes over time; all entries use the same
- * slabs, because only one of them runs at a time. The parameter sets (weights, both moments, EMA) have one common layout: a
- * weight lies at the same slab number and offset in each.
+ * slabs, because only one of them runs at a time. The parameter sets (weights, both moments, EMA, gradients) have one common
+ * layout: a weight lies at the same slab number and offset in each. Parts of a storage are placed with it.
  *
  * Pure and deterministic: the compiler's report and the runtime call the same function and get the same numbers.
  */
@@ -58,7 +58,7 @@ export class PackError extends Error {
 }
 
 /** The kinds that lie in parallel: one place for a name, whichever of the sets it is in. */
-export const parallelKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema"];
+export const parallelKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "gradient"];
 
 /** The limit that counts: the profile's (else the WebGPU minimum) or the device's, whichever is smaller. */
 export function limitOf(program: Program, name: string, limits: Readonly<Record<string, number>> = {}): number {
@@ -85,6 +85,7 @@ export function pack(program: Program, batch: number, options: PackOptions = {})
 
   const lives = entries.map((entry) => livesOf(program, entry));
   const touched = new Set(lives.flatMap((live) => [...live.keys()]));
+  const parts = [...touched].filter((id) => program.storages[id]!.within);
   const size = (id: number): number => {
     const storage = program.storages[id]!;
     const bytes = Math.max(16, Math.ceil(evaluate(storage.bytes, batch) / 16) * 16);
@@ -98,7 +99,7 @@ export function pack(program: Program, batch: number, options: PackOptions = {})
 
   const slabs: Slab[] = [];
   const places = new Array<Place | undefined>(program.storages.length).fill(undefined);
-  const ids = [...touched].sort((a, b) => a - b);
+  const ids = [...touched].filter((id) => !program.storages[id]!.within).sort((a, b) => a - b);
   const ofKind = (kind: StorageKind) => ids.filter((id) => program.storages[id]!.kind === kind);
 
   placeParallel(program, ids, size, slabLimit, slabs, places);
@@ -106,6 +107,11 @@ export function pack(program: Program, batch: number, options: PackOptions = {})
     placeInLine(kind, ofKind(kind), size, slabLimit, slabs, places);
   }
   const activationBound = placeActivations(program, lives, size, slabLimit, slabs, places);
+  for (const id of parts) {
+    const { storage, offset } = program.storages[id]!.within!;
+    const whole = places[storage]!;
+    places[id] = { slab: whole.slab, offset: whole.offset + evaluate(offset, batch), bytes: size(id) };
+  }
   return { batch, entries: names, slabs, places, activationBound };
 }
 
@@ -149,6 +155,11 @@ export function livesOf(program: Program, entry: Entry): Map<number, readonly [n
     if (live) widen(id, live[0], live[1]);
   }
   for (const port of [...entry.inputs, ...entry.outputs]) widen(port.storage, 0, Math.max(0, position - 1));
+  // The whole lives while a part does.
+  for (const [id, [from, to]] of [...lives]) {
+    const whole = program.storages[id]?.within?.storage;
+    if (whole !== undefined) widen(whole, from, to);
+  }
   return lives;
 }
 
@@ -236,7 +247,9 @@ function placeActivations(
   const first = slabs.length;
   let bound = 0;
   for (const live of lives) {
-    const ids = [...live.keys()].filter((id) => program.storages[id]!.kind === "activation").sort((a, b) => a - b);
+    const ids = [...live.keys()]
+      .filter((id) => program.storages[id]!.kind === "activation" && !program.storages[id]!.within)
+      .sort((a, b) => a - b);
     const blocks = ids.map((id): Block => ({ bytes: alignUp(size(id)), from: live.get(id)![0], to: live.get(id)![1] }));
     const packing = packIntervals(blocks, limit);
     bound = Math.max(bound, lowerBound(blocks));

@@ -13,9 +13,20 @@ export type ConfigValue = number | string | boolean;
 
 /**
  * What a piece of memory is for. Persistent kinds keep their content from run to run; `activation` memory is shared by values whose
- * lives do not overlap. `parameter`, `moment1`, `moment2` and `ema` are parallel sets with one layout.
+ * lives do not overlap. `parameter`, `moment1`, `moment2`, `ema` and `gradient` are parallel sets with one layout; a gradient is made anew
+ * by each step, in memory of its own.
  */
-export type StorageKind = "input" | "parameter" | "moment1" | "moment2" | "ema" | "state" | "constant" | "activation" | "output";
+export type StorageKind =
+  | "input"
+  | "parameter"
+  | "moment1"
+  | "moment2"
+  | "ema"
+  | "gradient"
+  | "state"
+  | "constant"
+  | "activation"
+  | "output";
 export const persistentKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "state", "constant"];
 
 /** One contiguous piece of memory. Ids are positions in `Program.storages`. Bool elements take a u32 each: 0 or 1. */
@@ -24,6 +35,11 @@ export interface Storage {
   /** For people and errors: parameter key, "forward.x", or the value's name in the IR. */
   readonly name: string;
   readonly bytes: Size;
+  /**
+   * The storage of the same kind that this one is a part of, and the byte it begins at: a multiple of 256. A dispatch may bind the whole
+   * where it works on all parts at once (the optimizer does), or a part. What lies between parts is zero for ever.
+   */
+  readonly within?: { readonly storage: number; readonly offset: Size };
   /** Entry whose run owns it; absent for persistent kinds, which all entries share. */
   readonly entry?: string;
   /** First and last dispatch of that entry that touch it, both included (only for kind activation). */

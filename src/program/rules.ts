@@ -12,11 +12,14 @@ import type { Dispatch, Entry, Kernel, Program, StorageKind } from "./program.js
 import { evaluate } from "./size.js";
 
 const MOST_VIOLATIONS = 20;
-const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state"];
+const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
 const neverWritable: readonly StorageKind[] = ["input", "constant"];
 
 const overlap = (a: Place, b: Place): boolean =>
   a.slab === b.slab && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+
+const overlapsWholly = (whole: Place, part: Place): boolean =>
+  whole.offset <= part.offset && part.offset + part.bytes <= whole.offset + whole.bytes;
 
 /**
  * The violations of a layout of a program that `validate` has passed, for the layout's entries at this batch; none means that WebGPU
@@ -78,7 +81,10 @@ function checkPlaces(program: Program, layout: Layout, batch: number, limits: Re
     if (place.bytes < evaluate(storage.bytes, batch))
       say(`${at} needs ${evaluate(storage.bytes, batch)} bytes, has ${place.bytes}`);
     if (place.bytes > bindingLimit) say(`${at} has ${place.bytes} bytes, maxStorageBufferBindingSize is ${bindingLimit}`);
-    if (storage.kind !== "activation") persistent.push([at, place]);
+    const whole = storage.within && layout.places[storage.within.storage];
+    if (storage.within && !(whole && whole.slab === place.slab && overlapsWholly(whole, place)))
+      say(`${at} does not lie inside the storage that it is a part of`);
+    if (storage.kind !== "activation" && !storage.within) persistent.push([at, place]);
   });
   // Everything but activations keeps its bytes for itself.
   persistent.sort(([, a], [, b]) => a.slab - b.slab || a.offset - b.offset);
@@ -149,7 +155,9 @@ function checkLives(program: Program, layout: Layout, entry: Entry, say: Say): v
   });
 
   // A sweep by first position: only those still alive are compared.
-  const lives = [...livesOf(program, entry)].filter(([id]) => isActivation(id) && layout.places[id]);
+  const lives = [...livesOf(program, entry)].filter(
+    ([id]) => isActivation(id) && layout.places[id] && !program.storages[id]!.within,
+  );
   lives.sort(([, a], [, b]) => a[0] - b[0]);
   let alive: (readonly [number, readonly [number, number]])[] = [];
   for (const [id, life] of lives) {
@@ -179,6 +187,7 @@ function checkWrites(program: Program, entry: Entry, say: Say): void {
         say(`${entry.name}: "${label}" reads "${storage.name}" before anything has written it`);
       }
       seen.add(id);
+      if (storage.within) seen.add(storage.within.storage);
       if (written(kernel, i)) filled.add(id);
     });
   }

@@ -80,7 +80,7 @@ const file = test("a path inside the bundle, like wgsl/matmul.wgsl", (value) => 
   return value.split("/").every((part) => /^[\w@+,=-][\w.@+,=-]*$/.test(part));
 });
 
-const kind = oneOf("input", "parameter", "moment1", "moment2", "ema", "state", "constant", "activation", "output");
+const kind = oneOf("input", "parameter", "moment1", "moment2", "ema", "gradient", "state", "constant", "activation", "output");
 const live: Check = (value, at, say) =>
   list(count)(value, at, say) &&
   test("[first, last]", (v) => Array.isArray(v) && v.length === 2 && (v[0] as number) <= (v[1] as number))(value, at, say);
@@ -122,7 +122,16 @@ export const hasProgramStructure = (value: unknown, say: Say): boolean =>
       variants: flag,
     }),
     batch: positive,
-    storages: list(record({ kind, name: text, bytes: size, entry: maybe(text), live: maybe(live) })),
+    storages: list(
+      record({
+        kind,
+        name: text,
+        bytes: size,
+        within: maybe(record({ storage: count, offset: size })),
+        entry: maybe(text),
+        live: maybe(live),
+      }),
+    ),
     parameters: list(record({ name: text, shape: list(count), trainable: flag, init, storage: count })),
     constants: list(record({ name: text, dtype: oneOf("f32", "i32"), shape: list(count), offset: count, storage: maybe(count) })),
     kernels: list(

@@ -84,6 +84,7 @@ function checkStorages(program: Program, say: Say): void {
     if (storage.entry !== undefined && !program.entries.some((entry) => entry.name === storage.entry)) {
       say(`${at} belongs to "${storage.entry}", which is no entry`);
     }
+    checkPart(program, i, at, say);
     if (storage.kind === "activation" && storage.entry === undefined) say(`${at} does not say which entry it belongs to`);
   });
   for (const kind of ["parameter", "moment1", "moment2", "ema", "state", "constant"] as const) {
@@ -92,6 +93,26 @@ function checkStorages(program: Program, say: Say): void {
       kind,
       say,
     );
+  }
+}
+
+/** A part is of its whole's kind, aligned, inside it, and the whole is no part itself. */
+function checkPart(program: Program, id: number, at: string, say: Say): void {
+  const part = program.storages[id]!;
+  if (!part.within) return;
+  const whole = program.storages[part.within.storage];
+  if (!whole) say(`${at} is a part of storage ${part.within.storage}, there are ${program.storages.length}`);
+  else if (whole.kind !== part.kind || whole.within)
+    say(`${at} is a part of ${whole.kind} "${whole.name}", which cannot have it`);
+  else {
+    for (const batch of SAMPLE_BATCHES) {
+      const offset = evaluate(part.within.offset, batch);
+      if (offset % 256 === 0 && offset >= 0 && offset + evaluate(part.bytes, batch) <= evaluate(whole.bytes, batch)) continue;
+      say(
+        `${at} begins at byte ${offset} of "${whole.name}" at batch ${batch}: not a multiple of 256, or it does not end inside`,
+      );
+      break;
+    }
   }
 }
 

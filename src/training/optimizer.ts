@@ -4,7 +4,9 @@
  * A step whose loss or gradient is not finite changes nothing. Source: Loshchilov and Hutter 2019; dit-spec section 4.
  */
 import { concat, scalar, sum, where } from "../dsl/functions.js";
+import { wrap } from "../dsl/methods.js";
 import type { AnyTensor, Tensor } from "../dsl/tensor.js";
+import { emit } from "../dsl/trace.js";
 
 export interface OptimizerSettings {
   readonly learningRate: number;
@@ -50,8 +52,7 @@ export function stepNumbers(
       : scalar(s.learningRate);
   // 1 - βᵗ as -(e^(t ln β) - 1): near t = 0 the plain form would lose most of its digits.
   const correction = (beta: number): Scalar => t.mul(Math.log(beta)).expm1().neg();
-  const squares = gradients.map((g) => total((g as Any).square()));
-  const gradientNorm = addAll(squares).sqrt();
+  const gradientNorm = sum(sumOfSquares(gradients), "part").sqrt() as unknown as Scalar;
   const good = loss.add(gradientNorm).isFinite();
   const finite = where(good, scalar(1), scalar(0)) as Scalar;
   const clip = s.clipNorm > 0 ? scalar(s.clipNorm).div(gradientNorm.add(1e-6)).minimum(1) : scalar(1);
@@ -71,15 +72,17 @@ export function stepNumbers(
   return { packed, gradientNorm, next: where(good, step.add(1), step) as Tensor<"", "i32"> };
 }
 
-const total = (x: Any): Scalar => (x.axes === "" ? x : sum(x, x.axes)) as unknown as Scalar;
+/** In parts, because many workgroups go through the gradients. */
+const PARTS = 128;
 
-/** Sums in pairs, so that the error grows with the logarithm of the number of parameters. */
-function addAll(parts: readonly Scalar[]): Scalar {
-  if (parts.length === 0) return scalar(0);
-  if (parts.length === 1) return parts[0]!;
-  const half = Math.ceil(parts.length / 2);
-  return addAll(parts.slice(0, half)).add(addAll(parts.slice(half)));
-}
+const sumOfSquares = (tensors: readonly AnyTensor[]): Tensor<"part"> =>
+  wrap<"part", "f32">(
+    emit(
+      "sum_of_squares",
+      tensors.map((x) => x.value),
+      { parts: PARTS },
+    ),
+  );
 
 export interface Moments {
   readonly p: AnyTensor;

@@ -133,6 +133,12 @@ const special: Readonly<Record<string, Propose>> = {
   attention: (g) => attentionOn(g),
   attention_grad_q: (g) => attentionOn(g, "attention_grad_q"),
   attention_grad_kv: (g) => attentionOn(g, "attention_grad_kv"),
+  // The sum of its parts: which part holds what, a kernel decides by itself.
+  sum_of_squares: (g) => {
+    const known = g.pool.filter((v) => v.type.dtype === "f32" && v.type.shape.every((n) => typeof n === "number"));
+    if (known.length === 0) g.no();
+    g.emit("sum_of_squares", g.shuffled(known).slice(0, 3), { parts: 1 });
+  },
   sum_runs: (g) => {
     const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype !== "bool");
     const at = g.below(x.type.axes.length);

@@ -38,7 +38,7 @@ function* all(c: RandomCase): Generator<RandomCase> {
   };
   evaluate(c.module, fn.name, c.inputs, { batch: c.batch, precision: "f64", trace });
   for (const node of fn.nodes.toReversed()) {
-    const given = node.outputs.map((value) => ({ name: `given.${c.inputs.size}`, kind: "input" as const, value }));
+    const given = node.outputs.map((value, i) => ({ name: `given.${c.inputs.size}.${i}`, kind: "input" as const, value }));
     const inputs = new Map([...c.inputs, ...given.map((p) => [p.name, held.get(p.value)!] as const)]);
     yield withFn(c, { ...fn, params: [...fn.params, ...given], nodes: fn.nodes.filter((n) => n !== node) }, inputs);
   }

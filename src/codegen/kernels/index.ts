@@ -5,5 +5,6 @@ import { fold, foldGroup } from "./fold.js";
 import { map } from "./map.js";
 import { matmul } from "./matmul.js";
 import { rows } from "./rows.js";
+import { squares } from "./squares.js";
 
-export const families: readonly Family[] = [attention, matmul, foldGroup, rows, map, fold];
+export const families: readonly Family[] = [attention, squares, matmul, foldGroup, rows, map, fold];

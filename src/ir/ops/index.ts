@@ -11,6 +11,7 @@ import type { AnyOp } from "./op.js";
 import { pointwiseOps } from "./pointwise.js";
 import { reduceOps } from "./reduce.js";
 import { shapeOps } from "./shape.js";
+import { sumOfSquaresOps } from "./sum-of-squares.js";
 
 export const opTable: ReadonlyMap<string, AnyOp> = new Map(
   [
@@ -24,6 +25,7 @@ export const opTable: ReadonlyMap<string, AnyOp> = new Map(
     ...attentionOps,
     ...normOps,
     ...indexingOps,
+    ...sumOfSquaresOps,
   ].map((row) => [row.op, row]),
 );
 

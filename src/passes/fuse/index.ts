@@ -138,8 +138,10 @@ class Fuser {
       before = this.groups.count();
       this.fn.nodes.forEach((_, i) => {
         if (this.groups.of[i] === undefined) return;
-        const { kind } = this.groups.groupOf(i);
+        const { kind, members } = this.groups.groupOf(i);
         if (kind !== "map" && kind !== "rows") return;
+        // A row op goes where its reader is, not where its operand was made: the backward computes it again.
+        if (this.facts.roles[i] === "row" && members.length === 1) return;
         this.joinSources(i, "other");
         const role = this.facts.roles[i];
         if (this.fused && (role === "partial" || role === "reduction")) this.joinSiblings(i);

@@ -1,0 +1,355 @@
+/**
+ * One function of an entry as dispatches and storages: each region gets a kernel and a dispatch, each value a storage. Results that carry
+ * a parameter's name are its next value and are written where it lies, when every other read comes first; else they are copied at the end.
+ * Gradients of trained weights are made beside their weights, and updates of single weights run together, a pack at a time (packs.ts).
+ */
+import { InternalError } from "../diagnostics/diagnostic.js";
+import type { Fn, Loc, Module, Node, Param, Value } from "../ir/graph.js";
+import { opRow } from "../ir/ops/index.js";
+import type { TensorType } from "../ir/types.js";
+import type { Dispatch, Port, StorageKind } from "../program/program.js";
+import { type Size, sameSize } from "../program/size.js";
+import { trainedKeys } from "./packs.js";
+import type { Binding, Region } from "./region.js";
+
+const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
+
+/** What the functions of a program share. */
+export interface Host {
+  storage(kind: StorageKind, name: string, type: TensorType): number;
+  persistent(p: Param): { id: number; kind: StorageKind };
+  /** The place beside a trained weight for its gradient. */
+  gradientPart(key: string, type: TensorType): number | undefined;
+  /** The pack that a storage is a part of, and the parts of a pack. */
+  wholeOf(storage: number): number | undefined;
+  partsOf(pack: number): readonly number[];
+  bytesOf(storage: number): Size;
+  readonly maxStorageBuffers: number;
+  kindOf(storage: number): StorageKind;
+  touch(storage: number, at: number): void;
+  output(storage: number): void;
+  kernel(region: Region, label: string): { id: number; uniforms: readonly Size[]; extent: readonly Size[] };
+}
+
+/** One function of an entry. */
+export class EntryFn {
+  private readonly at = new Map<Value, number>();
+  private readonly dispatches: Dispatch[] = [];
+  private readonly bodies: ReadonlyMap<string, Fn>;
+  /** Gradients of trained weights lie beside their weights: the storage of each value that one can be made in. */
+  private readonly placed = new Map<Value, number>();
+  /** Updates of single weights, held back until a whole pack of them is there. */
+  private readonly held = new Map<number, Dispatch[]>();
+
+  constructor(
+    module: Module,
+    private readonly fn: Fn,
+    private readonly entryName: string,
+    private readonly inputs: Map<string, Port>,
+    private readonly base: number,
+    private readonly host: Host,
+  ) {
+    this.bodies = new Map(module.fns.map((f) => [f.name, f]));
+  }
+
+  run(): { dispatches: readonly Dispatch[]; outputs: readonly Port[] } {
+    for (const p of this.fn.params) this.param(p);
+    const inPlace = this.inPlaceResults();
+    this.placeGradients();
+    for (const node of this.fn.nodes) {
+      if (node.op === "region") this.region(node, inPlace);
+      else this.at.set(node.outputs[0]!, this.storageOf(node.inputs[0]!));
+    }
+    this.release();
+    const outputs = this.results();
+    this.release();
+    return { outputs, dispatches: this.dispatches };
+  }
+
+  private storageOf(v: Value): number {
+    const id = this.at.get(v);
+    if (id === undefined) throw new InternalError(`@${this.fn.name} reads a value that has no storage`);
+    return id;
+  }
+
+  private param(p: Param): void {
+    const { type } = p.value;
+    const known = this.inputs.get(p.name);
+    const id =
+      p.kind === "input"
+        ? (known?.storage ?? this.host.storage("input", `${this.entryName}.${p.name}`, type))
+        : this.host.persistent(p).id;
+    this.at.set(p.value, id);
+    if (!known) this.inputs.set(p.name, port(p.name, type, id, p.kind));
+  }
+
+  /** Results written over the parameter of their name: the value's storage is the parameter's. */
+  private inPlaceResults(): Map<Value, number> {
+    const writer = new Map<Value, number>();
+    const lastRead = new Map<Value, number>();
+    this.fn.nodes.forEach((node, i) => {
+      for (const v of node.outputs) writer.set(v, i);
+      for (const v of node.inputs) lastRead.set(v, i);
+      // An alias is read as long as what it renames.
+      if (node.op !== "region") lastRead.set(node.inputs[0]!, this.fn.nodes.length);
+    });
+    // A result that hands out an old value reads it after everything else.
+    for (const { value } of this.fn.results) if (!writer.has(value)) lastRead.set(value, this.fn.nodes.length);
+    const taken = new Map<Value, number>();
+    for (const { name, value } of this.fn.results) {
+      const p = this.fn.params.find((q) => q.name === name);
+      const made = writer.get(value);
+      if (!p || made === undefined || taken.has(value) || this.fn.nodes[made]!.op !== "region") continue;
+      const read = lastRead.get(p.value) ?? -1;
+      if (read < made || (read === made && this.readsInPlace(this.fn.nodes[made]!, p.value)))
+        taken.set(value, this.storageOf(p.value));
+    }
+    return taken;
+  }
+
+  /** Whether a map reads `v` only at the element it writes: through no view or index. */
+  private readsInPlace(node: Node, v: Value): boolean {
+    if (node.attrs.kind !== "map") return false;
+    const body = this.bodies.get(node.attrs.body as string)!;
+    return node.inputs.every((input, i) => {
+      if (input !== v) return true;
+      const inner = body.params[i]!.value;
+      return body.nodes.every(
+        (n) =>
+          !n.inputs.includes(inner) ||
+          !["expand", "transpose", "slice", "split", "merge", "drop", "pad", "concat", "gather", "draw"].includes(n.op),
+      );
+    });
+  }
+
+  private region(node: Node, inPlace: ReadonlyMap<Value, number>): void {
+    const body = this.bodies.get(node.attrs.body as string);
+    if (!body) throw new InternalError(`region body @${String(node.attrs.body)} is missing`);
+    if (body.nodes.some((n) => n.op === "sum_of_squares")) {
+      this.sumOfSquares(node, body);
+      return;
+    }
+    for (const v of node.outputs) {
+      const own = inPlace.get(v) ?? this.placed.get(v);
+      this.at.set(v, own ?? this.host.storage("activation", `${this.entryName}.${v.name ?? "value"}`, v.type));
+    }
+    this.dispatch(
+      node.attrs.kind as Region["kind"],
+      body,
+      node.inputs.map((v) => this.storageOf(v)),
+      node.outputs.map((v) => this.storageOf(v)),
+      labelOf(node, body),
+    );
+  }
+
+  private dispatch(kind: Region["kind"], body: Fn, inputs: readonly number[], outputs: readonly number[], label: string): void {
+    const written = new Set(outputs);
+    const writtenKinds = new Set(outputs.map((id) => this.host.kindOf(id)));
+    const bound: number[] = [];
+    const bindings: Binding[] = [];
+    const bind = (id: number, type: TensorType): number => {
+      const known = bound.indexOf(id);
+      if (known >= 0) return known;
+      const storage = this.host.kindOf(id);
+      // A buffer is read or read_write as a whole in one dispatch; activations always lie in writable slabs.
+      const writable = written.has(id) || alwaysWritable.includes(storage) || writtenKinds.has(storage);
+      bound.push(id);
+      bindings.push({ dtype: type.dtype, access: writable ? "read_write" : "read" });
+      return bound.length - 1;
+    };
+    const params = inputs.map((id, i) => bind(id, body.params[i]!.value.type));
+    const results = outputs.map((id, i) => bind(id, body.results[i]!.value.type));
+    const { id: kernel, uniforms, extent } = this.host.kernel({ kind, body, params, results, bindings, batch: 1 }, label);
+    const made: Dispatch = { kernel, bindings: bound, uniforms, extent, label };
+    const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
+    if (pack === undefined) this.push(made);
+    else this.hold(pack, made);
+  }
+
+  private push(dispatch: Dispatch): void {
+    const position = this.base + this.dispatches.length;
+    for (const id of dispatch.bindings) this.host.touch(id, position);
+    this.dispatches.push(dispatch);
+  }
+
+  /** The pack of weights, when these outputs are next values of one weight and what belongs to it. */
+  private packUpdated(outputs: readonly number[]): number | undefined {
+    const wholes = outputs.map((id) => this.host.wholeOf(id));
+    const weight = outputs.findIndex((id) => this.host.kindOf(id) === "parameter");
+    return weight >= 0 && wholes.every((w) => w !== undefined) ? wholes[weight] : undefined;
+  }
+
+  /** Holds an update back; the last of a pack runs for all, when all are the same kernel and each binding is a part at the same place. */
+  private hold(pack: number, dispatch: Dispatch): void {
+    const held = [...(this.held.get(pack) ?? []), dispatch];
+    this.held.set(pack, held);
+    const parts = this.host.partsOf(pack);
+    if (held.length < parts.length) return;
+    this.held.delete(pack);
+    const bindings = dispatch.bindings.map((id) => this.host.wholeOf(id) ?? id);
+    /** The word that holds how many elements there are; the others must agree. */
+    const isElements = (word: number): boolean => held.every((d) => sameSize(d.uniforms[word]!, d.extent[0]!));
+    const alike = held.every(
+      (d) =>
+        d.kernel === dispatch.kernel &&
+        d.uniforms.every((size, i) => sameSize(size, dispatch.uniforms[i]!) || isElements(i)) &&
+        d.bindings.every((id, i) => (this.host.wholeOf(id) ?? id) === bindings[i]),
+    );
+    if (!alike) for (const d of held) this.push(d);
+    else {
+      const elements = (this.host.bytesOf(pack) as number) / 4;
+      this.push({
+        ...dispatch,
+        bindings,
+        uniforms: dispatch.uniforms.map((size, i) => (isElements(i) ? elements : size)),
+        extent: [elements],
+        label: `${dispatch.label} and ${held.length - 1} more`,
+      });
+    }
+  }
+
+  /** Updates whose pack did not come together run one by one. */
+  private release(): void {
+    for (const dispatches of this.held.values()) for (const d of dispatches) this.push(d);
+    this.held.clear();
+  }
+
+  /** The norm of the gradients is one kernel over all of them when they lie side by side: each is made where it belongs. */
+  private placeGradients(): void {
+    const keys = trainedKeys(this.fn.params);
+    const norm = this.fn.nodes.find((n) => this.isNorm(n));
+    if (!norm || norm.inputs.length !== keys.length) return;
+    const made = new Map(this.fn.nodes.flatMap((n) => n.outputs.map((v) => [v, n] as const)));
+    const results = new Set(this.fn.results.map((r) => r.value));
+    norm.inputs.forEach((v, i) => {
+      let root = v;
+      for (let n = made.get(root); n && n.op !== "region"; n = made.get(root)) root = n.inputs[0]!;
+      if (!made.has(root) || this.placed.has(root) || results.has(root) || results.has(v)) return;
+      const part = this.host.gradientPart(keys[i]!, v.type);
+      if (part !== undefined) this.placed.set(root, part);
+    });
+  }
+
+  private isNorm(node: Node): boolean {
+    const body = node.op === "region" ? this.bodies.get(node.attrs.body as string) : undefined;
+    return body?.nodes.some((n) => n.op === "sum_of_squares") ?? false;
+  }
+
+  /** Sums of squares of whole packs where the operands fill them, else of the operands, as many a kernel as it can bind. */
+  private sumOfSquares(node: Node, body: Fn): void {
+    const keys = trainedKeys(this.fn.params);
+    if (node.inputs.length === keys.length) {
+      // What could not be made in its place is copied there.
+      node.inputs.forEach((v, i) => {
+        const part = this.host.gradientPart(keys[i]!, v.type);
+        if (part === undefined || part === this.storageOf(v)) return;
+        this.copy(v.type, this.storageOf(v), part, `gradient of ${keys[i]}`);
+        this.at.set(v, part);
+      });
+    }
+    const units = [...new Set(node.inputs.map((v) => this.host.wholeOf(this.storageOf(v)) ?? this.storageOf(v)))];
+    const { attrs, outputs } = body.nodes.find((n) => n.op === "sum_of_squares")!;
+    const type = outputs[0]!.type;
+    const groups: number[][] = [];
+    const most = this.host.maxStorageBuffers - 1;
+    for (let at = 0; at < units.length; at += most) groups.push(units.slice(at, at + most));
+    const label = `sum_of_squares of ${node.inputs.length} gradients`;
+    const sums = groups.map((group) => {
+      const values = group.map(
+        (id): Value => ({ type: { dtype: "f32", axes: ["element"], shape: [(this.host.bytesOf(id) as number) / 4] } }),
+      );
+      const out: Value = { type };
+      const own: Fn = {
+        name: "region_squares",
+        params: values.map((value, i) => ({ name: `x${i}`, kind: "input", value })),
+        nodes: [{ op: "sum_of_squares", inputs: values, attrs, outputs: [out] }],
+        results: [{ name: "y", value: out }],
+      };
+      const to = this.host.storage("activation", `${this.entryName}.squares`, type);
+      this.dispatch("op", own, group, [to], label);
+      return to;
+    });
+    this.at.set(node.outputs[0]!, sums.length === 1 ? sums[0]! : this.added(sums, type, label));
+  }
+
+  private added(sums: readonly number[], type: TensorType, label: string): number {
+    const values = sums.map((): Value => ({ type }));
+    const nodes: Node[] = [];
+    const total = values.reduce((a, b) => {
+      const out: Value = { type };
+      nodes.push({ op: "add", inputs: [a, b], attrs: {}, outputs: [out] });
+      return out;
+    });
+    const body: Fn = {
+      name: "region_added",
+      params: values.map((value, i) => ({ name: `x${i}`, kind: "input", value })),
+      nodes,
+      results: [{ name: "y", value: total }],
+    };
+    const to = this.host.storage("activation", `${this.entryName}.squares`, type);
+    this.dispatch("map", body, sums, [to], label);
+    return to;
+  }
+
+  private results(): Port[] {
+    const used = new Set<number>();
+    const paramIds = new Set(this.fn.params.map((p) => this.storageOf(p.value)));
+    const ports = new Map<string, Port>();
+    const states: { readonly name: string; readonly type: TensorType; from: number; readonly own: number }[] = [];
+    for (const { name, value } of this.fn.results) {
+      const { type } = value;
+      const p = this.fn.params.find((q) => q.name === name);
+      let id = this.storageOf(value);
+      if (p) {
+        const own = this.storageOf(p.value);
+        if (own !== id) states.push({ name, type, from: id, own });
+        ports.set(name, port(name, type, own, "state"));
+        continue;
+      }
+      // An output of its own: not the memory of a parameter, nor of another output.
+      if (paramIds.has(id) || used.has(id)) {
+        const copy = this.host.storage("output", `${this.entryName}.${name}`, type);
+        this.copy(type, id, copy, name);
+        id = copy;
+      }
+      used.add(id);
+      this.host.output(id);
+      ports.set(name, port(name, type, id, "output"));
+    }
+    // State last, after everything that reads its old value; what comes from other state first steps aside, so that two may swap.
+    for (const s of states.filter(({ from }) => paramIds.has(from))) {
+      const aside = this.host.storage("activation", `${this.entryName}.${s.name}`, s.type);
+      this.copy(s.type, s.from, aside, s.name);
+      s.from = aside;
+    }
+    for (const s of states) this.copy(s.type, s.from, s.own, s.name);
+    return this.fn.results.map(({ name }) => ports.get(name)!);
+  }
+
+  private copy(type: TensorType, from: number, to: number, name: string): void {
+    const value: Value = { type, name: "x" };
+    const body: Fn = { name: "copy", params: [{ name: "x", kind: "input", value }], nodes: [], results: [{ name: "y", value }] };
+    this.dispatch("map", body, [from], [to], `copy ${name}`);
+  }
+}
+
+const port = (name: string, type: TensorType, storage: number, kind: Port["kind"]): Port => ({
+  name,
+  dtype: type.dtype === "f16" ? "f32" : type.dtype,
+  axes: type.axes,
+  shape: type.shape,
+  storage,
+  kind,
+});
+
+const place = (loc: Loc | undefined): string => (loc ? ` @ ${loc.file}:${loc.line}:${loc.column}` : "");
+
+/** "dot scores @ dit.graph.ts:41:12". */
+function labelOf(node: Node, body: Fn): string {
+  const kind =
+    node.attrs.kind === "map"
+      ? (body.nodes.at(-1)?.op ?? "copy")
+      : (body.nodes.find((n) => ["anchor", "kernel"].includes(opRow(n.op).fusion.kind))?.op ?? "region");
+  const names = node.outputs.map((v) => v.name).filter((n) => n !== undefined);
+  return `${kind}${names.length > 0 ? ` ${names.join(", ")}` : ""}${place(node.loc)}`;
+}
