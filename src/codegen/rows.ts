@@ -208,6 +208,8 @@ class Writer {
       }) as string[];
     }
     const lines: string[] = [];
+    // The bound comes from the uniform: drivers that unroll sixteen rows take seconds to compile them and gain nothing.
+    const rowsOfRun = this.words.named("run", run);
     const rowHead = [`let row = strip * ${run}u + r;`, ...decodeRow];
     if (this.levels.length > 0) {
       const first = emitter.scope(() => {
@@ -217,7 +219,7 @@ class Writer {
           emitter.lines.push(`keep(${k}u, r, ${emitter.at(v, this.rowCoords)}, lid);`);
         });
       });
-      lines.push(`for (var r = 0u; r < ${run}u; r++) {`, ...indent([...rowHead, ...first]), "}", "sync();");
+      lines.push(`for (var r = 0u; r < ${rowsOfRun}; r++) {`, ...indent([...rowHead, ...first]), "}", "sync();");
     }
     const partials = results.filter((r) => this.kindOf(r.value) === "partial");
     const sums = partials.map(() => `s${this.next++}`);
@@ -237,7 +239,7 @@ class Writer {
         ...indent([
           ...decodeColumn,
           ...sums.map((s) => `var ${s} = 0.0;`),
-          `for (var r = 0u; r < ${run}u; r++) {`,
+          `for (var r = 0u; r < ${rowsOfRun}; r++) {`,
           ...indent([...rowHead, ...inRun]),
           "}",
           ...partials.map(({ binding }, k) => `b${binding}[strip * ${length} + c] = ${sums[k]};`),

@@ -60,7 +60,7 @@ describe("--emit", () => {
     expect(one.out).toMatch(/^\/\/ after cse\nmodule graph\n/);
     expect(one.out.match(/^\/\/ after /gm)).toHaveLength(1);
     const all = await tiny("--print-after", "all");
-    expect([...all.out.matchAll(/^\/\/ after (\S+)$/gm)].map((m) => m[1]).slice(0, 2)).toEqual(["trace", "differentiate"]);
+    expect([...all.out.matchAll(/^\/\/ after (\S+)$/gm)].map((m) => m[1]).slice(0, 2)).toEqual(["trace", "raise-attention"]);
   });
 
   test("--safe makes kernels without variants of any kind", async () => {

@@ -1,65 +1,100 @@
-// attention_grad_kv: one thread a key goes along the queries, whose q and do come in tiles. w = exp(score − lse), dv = Σ w · do,
-// ds = w (do · v − do · o), dk = Σ ds · q. What belongs to a query alone is found once for all keys of the workgroup.
+// attention_grad_kv: keys go along the queries, whose q and do come in tiles. w = exp(score − lse), dv = Σ w · do, ds = w (do · v − do · o),
+// dk = Σ ds · q. parts: (score, do · v − do · o) of each thread's columns; tile_along: do · o by vectors.
+var<workgroup> parts: array<vec2f, ROWS * THREADS>;
 var<workgroup> tile_lse: array<f32, ROWS>;
-var<workgroup> tile_delta: array<f32, ROWS>;
+var<workgroup> tile_along: array<f32, ROWS * B>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
-  let blocks = (KEYS + THREADS - 1u) / THREADS;
   let group = group_id(wid);
-  if (group >= blocks * BATCHES) {
+  if (group >= blocks(KEYS) * BATCHES) {
     return;
   }
-  let batch = group / blocks;
-  let mine = (group % blocks) * THREADS + lid;
-  let row = min(mine, KEYS - 1u);
-  var k: array<vec4f, OVER>;
-  var sum_k: array<vec4f, OVER>;
-  for (var c = 0u; c < OVER; c++) { // unroll
-    k[c] = vector_k(batch, row, c) * SCALE;
+  let batch = group / blocks(KEYS);
+  let mine = (group % blocks(KEYS)) * OWNERS;
+  let owner = lid / LANES;
+  let lane = lid % LANES;
+  for (var i = lid; i < OWNERS * A; i += THREADS) {
+    own[i] = vector_k(batch, min(mine + i / A, KEYS - 1u), i % A) * SCALE;
   }
-  var v: array<vec4f, OWN>;
-  var sum_v: array<vec4f, OWN>;
-  for (var c = 0u; c < OWN; c++) { // unroll
-    v[c] = vector_v(batch, row, c);
+  workgroupBarrier();
+  var k: array<vec4f, PART_A>;
+  var sum_k: array<vec4f, PART_A>;
+  for (var c = 0u; c < PART_A; c++) { // unroll
+    k[c] = own[owner * A + c * LANES + lane];
+  }
+  workgroupBarrier();
+  for (var i = lid; i < OWNERS * B; i += THREADS) {
+    own[i] = vector_v(batch, min(mine + i / B, KEYS - 1u), i % B);
+  }
+  workgroupBarrier();
+  var v: array<vec4f, PART_B>;
+  var sum_v: array<vec4f, PART_B>;
+  for (var c = 0u; c < PART_B; c++) { // unroll
+    v[c] = own[owner * B + c * LANES + lane];
   }
   for (var first = 0u; first < QUERIES; first += ROWS) {
-    stage(batch, first, QUERIES, lid);
+    workgroupBarrier();
+    for (var i = lid; i < ROWS * A; i += THREADS) {
+      tile_a[i] = vector_q(batch, min(first + i / A, QUERIES - 1u), i % A);
+    }
+    for (var i = lid; i < ROWS * B; i += THREADS) {
+      let g = vector_do(batch, min(first + i / B, QUERIES - 1u), i % B);
+      tile_b[i] = g;
+      tile_along[i] = dot(g, vector_o(batch, min(first + i / B, QUERIES - 1u), i % B));
+    }
     for (var j = lid; j < ROWS; j += THREADS) {
-      let query = min(first + j, QUERIES - 1u);
-      var along = vec4f();
-      for (var c = 0u; c < OWN; c++) {
-        along += vector_do(batch, query, c) * vector_o(batch, query, c);
-      }
-      tile_delta[j] = along.x + along.y + along.z + along.w;
-      tile_lse[j] = load_lse(batch, query);
+      tile_lse[j] = load_lse(batch, min(first + j, QUERIES - 1u));
     }
     workgroupBarrier();
-    let count = min(ROWS, QUERIES - first);
+    let count = min(TILE, QUERIES - first);
     for (var j = 0u; j < count; j++) {
       var s = vec4f();
-      for (var c = 0u; c < OVER; c++) { // unroll
-        s += k[c] * row_a(batch, first + j, j, c);
+      for (var c = 0u; c < PART_A; c++) { // unroll
+        s += k[c] * tile_a[j * A + c * LANES + lane];
       }
-      let w = exp(s.x + s.y + s.z + s.w - tile_lse[j]);
       var d = vec4f();
-      for (var c = 0u; c < OWN; c++) { // unroll
-        let g = row_b(batch, first + j, j, c);
-        d += v[c] * g;
-        sum_v[c] += w * g;
+      var along = 0.0;
+      for (var c = 0u; c < PART_B; c++) { // unroll
+        d += v[c] * tile_b[j * B + c * LANES + lane];
+        along += tile_along[j * B + c * LANES + lane];
       }
-      let ds = w * (d.x + d.y + d.z + d.w - tile_delta[j]);
-      for (var c = 0u; c < OVER; c++) { // unroll
-        sum_k[c] += ds * row_a(batch, first + j, j, c);
+      parts[j * THREADS + lid] = vec2f(s.x + s.y + s.z + s.w, d.x + d.y + d.z + d.w - along);
+    }
+    workgroupBarrier();
+    for (var j = 0u; j < count; j++) {
+      var both = vec2f();
+      for (var l = 0u; l < LANES; l++) {
+        both += parts[j * THREADS + owner * LANES + l];
+      }
+      let w = exp(both.x - tile_lse[j]);
+      let ds = w * both.y;
+      for (var c = 0u; c < PART_B; c++) { // unroll
+        sum_v[c] += w * tile_b[j * B + c * LANES + lane];
+      }
+      for (var c = 0u; c < PART_A; c++) { // unroll
+        sum_k[c] += ds * tile_a[j * A + c * LANES + lane];
       }
     }
   }
-  if (mine < KEYS) {
-    for (var c = 0u; c < OVER; c++) { // unroll
-      put_dk(batch, row, c, sum_k[c] * SCALE);
+  workgroupBarrier();
+  for (var c = 0u; c < PART_A; c++) { // unroll
+    own[owner * A + c * LANES + lane] = sum_k[c] * SCALE;
+  }
+  workgroupBarrier();
+  for (var i = lid; i < OWNERS * A; i += THREADS) {
+    if (mine + i / A < KEYS) {
+      put_dk(batch, mine + i / A, i % A, own[i]);
     }
-    for (var c = 0u; c < OWN; c++) { // unroll
-      put_dv(batch, row, c, sum_v[c]);
+  }
+  workgroupBarrier();
+  for (var c = 0u; c < PART_B; c++) { // unroll
+    own[owner * B + c * LANES + lane] = sum_v[c];
+  }
+  workgroupBarrier();
+  for (var i = lid; i < OWNERS * B; i += THREADS) {
+    if (mine + i / B < KEYS) {
+      put_dv(batch, mine + i / B, i % B, own[i]);
     }
   }
 }

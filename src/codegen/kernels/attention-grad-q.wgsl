@@ -1,49 +1,87 @@
-// attention_grad_q: one thread a query goes along the keys again. w = exp(score − lse), dw = do · v, ds = w (dw − do · o), dq = Σ ds · k.
+// attention_grad_q: along the keys again. w = exp(score − lse), ds = w (do · v − do · o), dq = Σ ds · k.
+// parts: (score, do · v − do · o) of each thread's columns.
+var<workgroup> parts: array<vec2f, ROWS * THREADS>;
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
-  let blocks = (QUERIES + THREADS - 1u) / THREADS;
   let group = group_id(wid);
-  if (group >= blocks * BATCHES) {
+  if (group >= blocks(QUERIES) * BATCHES) {
     return;
   }
-  let batch = group / blocks;
-  let mine = (group % blocks) * THREADS + lid;
-  let row = min(mine, QUERIES - 1u);
-  var q: array<vec4f, OVER>;
-  var sum: array<vec4f, OVER>;
-  for (var c = 0u; c < OVER; c++) { // unroll
-    q[c] = vector_q(batch, row, c) * SCALE;
+  let batch = group / blocks(QUERIES);
+  let mine = (group % blocks(QUERIES)) * OWNERS;
+  let owner = lid / LANES;
+  let lane = lid % LANES;
+  // Threads past the last row repeat it, so that all meet at every barrier.
+  let row = min(mine + owner, QUERIES - 1u);
+  for (var i = lid; i < OWNERS * A; i += THREADS) {
+    own[i] = vector_q(batch, min(mine + i / A, QUERIES - 1u), i % A) * SCALE;
   }
-  var g: array<vec4f, OWN>;
+  workgroupBarrier();
+  var q: array<vec4f, PART_A>;
+  var sum: array<vec4f, PART_A>;
+  for (var c = 0u; c < PART_A; c++) { // unroll
+    q[c] = own[owner * A + c * LANES + lane];
+  }
+  workgroupBarrier();
+  for (var i = lid; i < OWNERS * B; i += THREADS) {
+    own[i] = vector_do(batch, min(mine + i / B, QUERIES - 1u), i % B);
+  }
+  workgroupBarrier();
+  var g: array<vec4f, PART_B>;
+  for (var c = 0u; c < PART_B; c++) { // unroll
+    g[c] = own[owner * B + c * LANES + lane];
+  }
+  workgroupBarrier();
+  for (var i = lid; i < OWNERS * B; i += THREADS) {
+    own[i] = vector_o(batch, min(mine + i / B, QUERIES - 1u), i % B);
+  }
+  workgroupBarrier();
   var along = vec4f();
-  for (var c = 0u; c < OWN; c++) { // unroll
-    g[c] = vector_do(batch, row, c);
-    along += g[c] * vector_o(batch, row, c);
+  for (var c = 0u; c < PART_B; c++) { // unroll
+    along += g[c] * own[owner * B + c * LANES + lane];
   }
-  let delta = along.x + along.y + along.z + along.w;
   let lse = load_lse(batch, row);
   for (var first = 0u; first < KEYS; first += ROWS) {
-    stage(batch, first, KEYS, lid);
-    let count = min(ROWS, KEYS - first);
+    workgroupBarrier();
+    for (var i = lid; i < ROWS * A; i += THREADS) {
+      tile_a[i] = vector_k(batch, min(first + i / A, KEYS - 1u), i % A);
+    }
+    for (var i = lid; i < ROWS * B; i += THREADS) {
+      tile_b[i] = vector_v(batch, min(first + i / B, KEYS - 1u), i % B);
+    }
+    workgroupBarrier();
+    let count = min(TILE, KEYS - first);
     for (var j = 0u; j < count; j++) {
       var s = vec4f();
-      for (var c = 0u; c < OVER; c++) { // unroll
-        s += q[c] * row_a(batch, first + j, j, c);
+      for (var c = 0u; c < PART_A; c++) { // unroll
+        s += q[c] * tile_a[j * A + c * LANES + lane];
       }
-      var d = vec4f();
-      for (var c = 0u; c < OWN; c++) { // unroll
-        d += g[c] * row_b(batch, first + j, j, c);
+      var d = -along;
+      for (var c = 0u; c < PART_B; c++) { // unroll
+        d += g[c] * tile_b[j * B + c * LANES + lane];
       }
-      let w = exp(s.x + s.y + s.z + s.w - lse);
-      let ds = w * (d.x + d.y + d.z + d.w - delta);
-      for (var c = 0u; c < OVER; c++) { // unroll
-        sum[c] += ds * row_a(batch, first + j, j, c);
+      parts[j * THREADS + lid] = vec2f(s.x + s.y + s.z + s.w, d.x + d.y + d.z + d.w);
+    }
+    workgroupBarrier();
+    for (var j = 0u; j < count; j++) {
+      var both = vec2f();
+      for (var l = 0u; l < LANES; l++) {
+        both += parts[j * THREADS + owner * LANES + l];
+      }
+      let ds = exp(both.x - lse) * both.y;
+      for (var c = 0u; c < PART_A; c++) { // unroll
+        sum[c] += ds * tile_a[j * A + c * LANES + lane];
       }
     }
   }
-  if (mine < QUERIES) {
-    for (var c = 0u; c < OVER; c++) { // unroll
-      put_dq(batch, row, c, sum[c] * SCALE);
+  for (var c = 0u; c < PART_A; c++) { // unroll
+    own[owner * A + c * LANES + lane] = sum[c] * SCALE;
+  }
+  workgroupBarrier();
+  for (var i = lid; i < OWNERS * A; i += THREADS) {
+    if (mine + i / A < QUERIES) {
+      put_dq(batch, mine + i / A, i % A, own[i]);
     }
   }
 }

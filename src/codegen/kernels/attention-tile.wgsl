@@ -1,22 +1,11 @@
-// Rows that a workgroup goes along, ROWS at a time in workgroup memory: A vectors of one operand and B of the other for each row.
+// A workgroup has OWNERS rows of its own (queries, or keys) with LANES threads each: a thread holds every LANES-th vector of its row, so that
+// neighbours read neighbouring vectors and what a row needs fits in registers. The rows they go along come ROWS at a time through workgroup
+// memory, A vectors of one operand and B of the other; what a thread finds of a score goes to the other threads of its row by `parts`.
 var<workgroup> tile_a: array<vec4f, ROWS * A>;
 var<workgroup> tile_b: array<vec4f, ROWS * B>;
+var<workgroup> own: array<vec4f, OWNERS * OWN_VECTORS>;
 
-fn stage(batch: u32, first: u32, rows: u32, lid: u32) {
-  workgroupBarrier();
-  for (var i = lid; i < ROWS * A; i += THREADS) {
-    tile_a[i] = vector_a(batch, min(first + i / A, rows - 1u), i % A);
-  }
-  for (var i = lid; i < ROWS * B; i += THREADS) {
-    tile_b[i] = vector_b(batch, min(first + i / B, rows - 1u), i % B);
-  }
-  workgroupBarrier();
-}
-
-fn row_a(batch: u32, row: u32, j: u32, c: u32) -> vec4f {
-  return tile_a[j * A + c];
-}
-
-fn row_b(batch: u32, row: u32, j: u32, c: u32) -> vec4f {
-  return tile_b[j * B + c];
+// Workgroups that share the rows of one batch.
+fn blocks(rows: u32) -> u32 {
+  return (rows + OWNERS - 1u) / OWNERS;
 }

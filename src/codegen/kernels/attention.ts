@@ -1,6 +1,6 @@
 /**
- * attention and its two gradients: one thread a query (or a key), which goes along the keys (or the queries) tile by tile, a tile held in
- * workgroup memory. Scores live in registers only. Operands are read through whatever views stand before them, results stored in whatever
+ * attention and its two gradients: a few threads a query (or key), which go along the keys (or queries) tile by tile, a tile held in
+ * workgroup memory. Scores are never in storage. Operands are read through whatever views stand before them, results stored in whatever
  * order of axes is asked for.
  */
 import type { Node, Value } from "../../ir/graph.js";
@@ -15,11 +15,12 @@ import { type Family, fnText, kernelText, type LoweredVariant } from "../kernel.
 import { decode, type Loop, mergeRuns, type Region, rowMajor, runs } from "../region.js";
 
 const THREADS = 64;
-/** Workgroup memory for a tile, and its most rows. */
-const TILE_BYTES = 12288;
-const MOST_ROWS = 32;
-/** Vectors of a row up to which loops over it are unrolled, so that they stay in registers. */
-const UNROLLED = 24;
+/** Workgroup memory in all, below the guaranteed 16 KiB so that more than one workgroup fits a core, and the most rows of a tile. */
+const WORKGROUP_BYTES = 12288;
+const MOST_ROWS = 16;
+/** Vectors of a row in one thread: a backward thread holds four such sets in registers. More threads share a longer row. */
+const VECTORS_OF_THREAD = 4;
+const MOST_LANES = 16;
 
 const roles = ["batch", "query", "key", "over", "own"] as const;
 type Role = (typeof roles)[number];
@@ -130,72 +131,95 @@ function stored(region: Region, v: Value): Value {
 const bindingOf = (region: Region, v: Value): number =>
   region.results[region.body.results.findIndex((r) => r.value === stored(region, v))]!;
 
-/** `vector_x(batch, row, c)`: four columns of a row from the fourth multiple of c on, zeros past its end. */
-function vectorHook(name: string, width: number): string {
+/** `vector_x(batch, row, c)`: vector c of a row, zeros past its end. */
+function vectorHook(name: string, width: number, vectors: number): string {
   const part = (j: number): string => {
-    if (width % 4 === 0) return `load_${name}(batch, row, 4u * c + ${j}u)`;
+    if (width === 4 * vectors) return `load_${name}(batch, row, 4u * c + ${j}u)`;
     return `select(0.0, load_${name}(batch, row, min(4u * c + ${j}u, ${width - 1}u)), 4u * c + ${j}u < ${width}u)`;
   };
   return fnText(`vector_${name}(batch: u32, row: u32, c: u32) -> vec4f`, [`return vec4f(${[0, 1, 2, 3].map(part).join(", ")});`]);
 }
 
 /** `put_x(batch, row, c, value)`: the columns that the row has. */
-function putHook(name: string, width: number): string {
+function putHook(name: string, width: number, vectors: number): string {
   const part = (j: number): string => {
     const store = `store_${name}(batch, row, 4u * c + ${j}u, value.${"xyzw"[j]});`;
-    return width % 4 === 0 ? store : `if (4u * c + ${j}u < ${width}u) { ${store} }`;
+    return width === 4 * vectors ? store : `if (4u * c + ${j}u < ${width}u) { ${store} }`;
   };
   return fnText(`put_${name}(batch: u32, row: u32, c: u32, value: vec4f)`, [0, 1, 2, 3].map(part));
 }
 
-function variant(region: Region, plan: Plan, tiled: boolean, sizes: Record<string, string>): LoweredVariant {
-  const { op } = plan;
+function tiled(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant {
+  const { op, words } = plan;
   const form = forms[op.op]!;
-  const width: Record<Role, number> = {
-    over: plan.size.over as number,
-    own: plan.size.own as number,
-    batch: 0,
-    query: 0,
-    key: 0,
-  };
-  const columns = (name: string): number => width[places[name]!.at(-1)!];
-  const vectors = (n: number): number => Math.ceil(n / 4);
-  const [a, b] = [vectors(columns(form.a)), vectors(columns(form.b))];
-  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor(TILE_BYTES / (16 * (a + b)))));
-  const read = op.inputs.map((_, i) => opRow(op.op).operands[i] as string).filter((name) => name !== "lse");
-  const wide = form.outputs.filter((name) => name !== "lse");
-  const hooks = [
-    plan.hooks,
-    ...read.map((name) => vectorHook(name, columns(name))),
-    ...wide.map((name) => putHook(name, columns(name))),
-    fnText("vector_a(batch: u32, row: u32, c: u32) -> vec4f", [`return vector_${form.a}(batch, row, c);`]),
-    fnText("vector_b(batch: u32, row: u32, c: u32) -> vec4f", [`return vector_${form.b}(batch, row, c);`]),
-  ];
+  const over = plan.size.over as number;
+  const own = plan.size.own as number;
+  const vectors = (columns: number): number => Math.ceil(columns / 4);
+  const lanes = Math.min(MOST_LANES, Math.ceil(vectors(Math.max(over, own)) / VECTORS_OF_THREAD));
+  const partOf = (columns: number): number => Math.ceil(vectors(columns) / lanes);
+  const a = partOf(over) * lanes;
+  const b = partOf(own) * lanes;
+  const owners = Math.floor(THREADS / lanes);
+  const threads = owners * lanes;
+  const ownVectors = Math.max(a, b);
+  const rowBytes = 16 * (a + b) + 8 * threads + 4 * b + 4;
+  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor((WORKGROUP_BYTES - 16 * owners * ownVectors) / rowBytes)));
+  const isOver = (name: string): boolean => places[name]!.at(-1) === "over";
+  const hooks = [plan.hooks];
+  for (const name of [...opRow(op.op).operands, ...form.outputs]) {
+    if (name === "lse") continue;
+    const hook = form.outputs.includes(name) ? putHook : vectorHook;
+    hooks.push(hook(name, isOver(name) ? over : own, isOver(name) ? a : b));
+  }
+  const count = (n: number): string => `${n}u`;
   const text = kernelText({
-    title: `${op.op}, ${tiled ? `tiles of ${rows} rows` : "naive"}`,
+    title: `${op.op}, ${lanes} threads a row, tiles of ${rows} rows`,
     bindings: region.bindings,
-    words: plan.words,
+    words,
     consts: {
-      THREADS: `${THREADS}u`,
-      OVER: `${vectors(width.over)}u`,
-      OWN: `${vectors(width.own)}u`,
-      A: `${a}u`,
-      B: `${b}u`,
-      ROWS: `${rows}u`,
+      THREADS: count(threads),
+      LANES: count(lanes),
+      OWNERS: count(owners),
+      ROWS: count(rows),
+      A: count(a),
+      B: count(b),
+      PART_A: count(partOf(over)),
+      PART_B: count(partOf(own)),
+      OWN_VECTORS: count(ownVectors),
       SCALE: literal(op.attrs.scale as number, "f32"),
     },
-    sizes,
+    // The rows of a tile are counted by a word of the uniform: drivers that unroll the tile take ten times as long to compile it.
+    sizes: { ...sizes, TILE: words.named("tile", rows) },
     hooks: hooks.join("\n"),
     file: `./kernels/${form.file}.wgsl`,
-    libraries: [`./kernels/attention-${tiled ? "tile" : "direct"}.wgsl`],
-    rolled: Math.max(a, b) > UNROLLED,
+    libraries: ["./kernels/attention-tile.wgsl"],
   });
-  return { name: tiled ? "tile" : "naive", requires: {}, workgroupSize: THREADS, tile: [THREADS, 1], text };
+  return { name: "tile", requires: {}, workgroupSize: threads, tile: [owners, 1], text };
+}
+
+function naive(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant {
+  const { op, words, size } = plan;
+  const text = kernelText({
+    title: `${op.op}, naive`,
+    bindings: region.bindings,
+    words,
+    consts: {
+      THREADS: `${THREADS}u`,
+      A_COLUMNS: `${size.over as number}u`,
+      B_COLUMNS: `${size.own as number}u`,
+      SCALE: literal(op.attrs.scale as number, "f32"),
+    },
+    // Columns are counted by words of the uniform, so that no driver unrolls the loops over them.
+    sizes: { ...sizes, OVER: words.named("over", size.over), OWN: words.named("own", size.own) },
+    hooks: plan.hooks,
+    file: `./kernels/${forms[op.op]!.file}-naive.wgsl`,
+  });
+  return { name: "naive", requires: {}, workgroupSize: THREADS, tile: [THREADS, 1], text };
 }
 
 export const attention: Family = {
   name: "attention",
-  doc: "Attention and its gradients, without the scores in memory: one thread a query or key, tiles in workgroup memory.",
+  doc: "Attention and its gradients, without the scores in memory: a few threads a query or key, tiles in workgroup memory.",
   lower: (region, options) => {
     if (region.kind !== "op") return undefined;
     const plan = planOf(region);
@@ -211,7 +235,7 @@ export const attention: Family = {
       family: op.op.replaceAll("_", "-"),
       words,
       extent: [size[form.along], size.batch],
-      variants: [variant(region, plan, !options.safe, sizes)],
+      variants: [options.safe ? naive(region, plan, sizes) : tiled(region, plan, sizes)],
     };
   },
 };

@@ -16,12 +16,12 @@ export const squares: Family = {
     const threads = options.safe ? 1 : THREADS;
     const loops = region.body.params.flatMap((p, i) => [
       `for (var start = first; start < ${words.named(`N${i}`, numel(p.value.type))}; start += 64u * step) {`,
-      "  var block = 0.0;",
+      "  var strip = 0.0;",
       `  for (var i = start; i < min(start + 64u * step, ${words.named(`N${i}`, numel(p.value.type))}); i += step) {`,
       `    let x = b${region.params[i]}[i];`,
-      "    block += x * x;",
+      "    strip += x * x;",
       "  }",
-      "  total += block;",
+      "  total += strip;",
       "}",
     ]);
     const text = kernelText({
