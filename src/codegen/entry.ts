@@ -6,24 +6,26 @@
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Loc, Module, Node, Param, Value } from "../ir/graph.js";
 import { opRow } from "../ir/ops/index.js";
+import { trainedKeys, weightKey } from "../ir/parameter-runs.js";
+import { REGION } from "../ir/region.js";
+import type { Window } from "../ir/strides.js";
 import type { TensorType } from "../ir/types.js";
 import type { Dispatch, Port, StorageKind } from "../program/program.js";
-import { type Size, sameSize } from "../program/size.js";
-import { trainedKeys } from "./packs.js";
+import { mul, product, type Size, sameSize } from "../program/size.js";
+import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
 
 const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
 
 /** What the functions of a program share. */
-export interface Host {
+export interface Host extends PlaceHost {
   storage(kind: StorageKind, name: string, type: TensorType): number;
   persistent(p: Param): { id: number; kind: StorageKind };
-  /** The place beside a trained weight for its gradient. */
-  gradientPart(key: string, type: TensorType): number | undefined;
-  /** The pack that a storage is a part of, and the parts of a pack. */
-  wholeOf(storage: number): number | undefined;
-  partsOf(pack: number): readonly number[];
-  bytesOf(storage: number): Size;
+  /** A part of a storage, from a byte on. */
+  partOf(whole: number, offset: Size, name: string, type: TensorType): number;
+  /** The pack that a weight, or what belongs to one, is a part of, and the parts of a pack. */
+  packOf(storage: number): number | undefined;
+  membersOf(pack: number): readonly number[];
   readonly maxStorageBuffers: number;
   kindOf(storage: number): StorageKind;
   touch(storage: number, at: number): void;
@@ -36,7 +38,8 @@ export class EntryFn {
   private readonly at = new Map<Value, number>();
   private readonly dispatches: Dispatch[] = [];
   private readonly bodies: ReadonlyMap<string, Fn>;
-  /** Gradients of trained weights lie beside their weights: the storage of each value that one can be made in. */
+  private readonly places: Places;
+  /** The storage of each value that is made in the memory of another: of a state's old value, beside a weight. */
   private readonly placed = new Map<Value, number>();
   /** Updates of single weights, held back until a whole pack of them is there. */
   private readonly held = new Map<number, Dispatch[]>();
@@ -50,15 +53,20 @@ export class EntryFn {
     private readonly host: Host,
   ) {
     this.bodies = new Map(module.fns.map((f) => [f.name, f]));
+    this.places = new Places(fn, this.bodies);
   }
 
   run(): { dispatches: readonly Dispatch[]; outputs: readonly Port[] } {
     for (const p of this.fn.params) this.param(p);
-    const inPlace = this.inPlaceResults();
-    this.placeGradients();
+    for (const [v, id] of this.places.gradients(
+      this.fn.nodes.find((n) => this.isNorm(n)),
+      this.host,
+    ))
+      this.placed.set(v, id);
+    for (const [v, p] of this.places.inPlace()) this.placed.set(v, this.storageOf(p.value));
     for (const node of this.fn.nodes) {
-      if (node.op === "region") this.region(node, inPlace);
-      else this.at.set(node.outputs[0]!, this.storageOf(node.inputs[0]!));
+      if (node.op === REGION) this.region(node);
+      else this.at.set(node.outputs[0]!, this.alias(node));
     }
     this.release();
     const outputs = this.results();
@@ -83,66 +91,60 @@ export class EntryFn {
     if (!known) this.inputs.set(p.name, port(p.name, type, id, p.kind));
   }
 
-  /** Results written over the parameter of their name: the value's storage is the parameter's. */
-  private inPlaceResults(): Map<Value, number> {
-    const writer = new Map<Value, number>();
-    const lastRead = new Map<Value, number>();
-    this.fn.nodes.forEach((node, i) => {
-      for (const v of node.outputs) writer.set(v, i);
-      for (const v of node.inputs) lastRead.set(v, i);
-      // An alias is read as long as what it renames.
-      if (node.op !== "region") lastRead.set(node.inputs[0]!, this.fn.nodes.length);
-    });
-    // A result that hands out an old value reads it after everything else.
-    for (const { value } of this.fn.results) if (!writer.has(value)) lastRead.set(value, this.fn.nodes.length);
-    const taken = new Map<Value, number>();
-    for (const { name, value } of this.fn.results) {
-      const p = this.fn.params.find((q) => q.name === name);
-      const made = writer.get(value);
-      if (!p || made === undefined || taken.has(value) || this.fn.nodes[made]!.op !== "region") continue;
-      const read = lastRead.get(p.value) ?? -1;
-      if (read < made || (read === made && this.readsInPlace(this.fn.nodes[made]!, p.value)))
-        taken.set(value, this.storageOf(p.value));
+  /** Where a value lies that no kernel makes. */
+  private alias(node: Node): number {
+    const v = node.outputs[0]!;
+    const x = node.inputs[0]!;
+    if (node.op === "slice") {
+      const row = product(x.type.shape.slice(1));
+      const offset = mul(4 * (node.attrs.from as number), row);
+      return this.placed.get(v) ?? this.host.partOf(this.storageOf(x), offset, `${this.entryName}.${v.name ?? "value"}`, v.type);
     }
-    return taken;
+    const weights = this.places.weights(node);
+    if (!weights) return this.at.get(v) ?? this.storageOf(x);
+    const keys = weights.map((p) => weightKey(p)!);
+    const run = this.host.runOf("parameter", keys, v.type);
+    if (run === undefined) throw new InternalError(`${keys.join(", ")} do not lie side by side`);
+    return run;
   }
 
-  /** Whether a map reads `v` only at the element it writes: through no view or index. */
-  private readsInPlace(node: Node, v: Value): boolean {
-    if (node.attrs.kind !== "map") return false;
-    const body = this.bodies.get(node.attrs.body as string)!;
-    return node.inputs.every((input, i) => {
-      if (input !== v) return true;
-      const inner = body.params[i]!.value;
-      return body.nodes.every(
-        (n) =>
-          !n.inputs.includes(inner) ||
-          !["expand", "transpose", "slice", "split", "merge", "drop", "pad", "concat", "gather", "draw"].includes(n.op),
-      );
-    });
-  }
-
-  private region(node: Node, inPlace: ReadonlyMap<Value, number>): void {
+  private region(node: Node): void {
     const body = this.bodies.get(node.attrs.body as string);
     if (!body) throw new InternalError(`region body @${String(node.attrs.body)} is missing`);
     if (body.nodes.some((n) => n.op === "sum_of_squares")) {
       this.sumOfSquares(node, body);
       return;
     }
-    for (const v of node.outputs) {
-      const own = inPlace.get(v) ?? this.placed.get(v);
-      this.at.set(v, own ?? this.host.storage("activation", `${this.entryName}.${v.name ?? "value"}`, v.type));
-    }
+    for (const v of node.outputs) this.at.set(v, this.place(v));
     this.dispatch(
       node.attrs.kind as Region["kind"],
       body,
       node.inputs.map((v) => this.storageOf(v)),
       node.outputs.map((v) => this.storageOf(v)),
       labelOf(node, body),
+      node.outputs.map((v) => this.places.windows.get(v)?.window),
     );
   }
 
-  private dispatch(kind: Region["kind"], body: Fn, inputs: readonly number[], outputs: readonly number[], label: string): void {
+  /** The storage of a new value: the place found for it, the whole that it has a window in, or one of its own. */
+  private place(v: Value): number {
+    const whole = this.places.windows.get(v)?.whole;
+    const known = this.placed.get(v) ?? (whole && this.at.get(whole));
+    if (known !== undefined) return known;
+    const { type, name } = whole ?? v;
+    const id = this.host.storage("activation", `${this.entryName}.${name ?? "value"}`, type);
+    if (whole) this.at.set(whole, id);
+    return id;
+  }
+
+  private dispatch(
+    kind: Region["kind"],
+    body: Fn,
+    inputs: readonly number[],
+    outputs: readonly number[],
+    label: string,
+    windows: readonly (Window | undefined)[] = [],
+  ): void {
     const written = new Set(outputs);
     const writtenKinds = new Set(outputs.map((id) => this.host.kindOf(id)));
     const bound: number[] = [];
@@ -159,7 +161,11 @@ export class EntryFn {
     };
     const params = inputs.map((id, i) => bind(id, body.params[i]!.value.type));
     const results = outputs.map((id, i) => bind(id, body.results[i]!.value.type));
-    const { id: kernel, uniforms, extent } = this.host.kernel({ kind, body, params, results, bindings, batch: 1 }, label);
+    const {
+      id: kernel,
+      uniforms,
+      extent,
+    } = this.host.kernel({ kind, body, params, results, windows, bindings, batch: 1 }, label);
     const made: Dispatch = { kernel, bindings: bound, uniforms, extent, label };
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
     if (pack === undefined) this.push(made);
@@ -174,7 +180,7 @@ export class EntryFn {
 
   /** The pack of weights, when these outputs are next values of one weight and what belongs to it. */
   private packUpdated(outputs: readonly number[]): number | undefined {
-    const wholes = outputs.map((id) => this.host.wholeOf(id));
+    const wholes = outputs.map((id) => this.host.packOf(id));
     const weight = outputs.findIndex((id) => this.host.kindOf(id) === "parameter");
     return weight >= 0 && wholes.every((w) => w !== undefined) ? wholes[weight] : undefined;
   }
@@ -183,17 +189,17 @@ export class EntryFn {
   private hold(pack: number, dispatch: Dispatch): void {
     const held = [...(this.held.get(pack) ?? []), dispatch];
     this.held.set(pack, held);
-    const parts = this.host.partsOf(pack);
+    const parts = this.host.membersOf(pack);
     if (held.length < parts.length) return;
     this.held.delete(pack);
-    const bindings = dispatch.bindings.map((id) => this.host.wholeOf(id) ?? id);
+    const bindings = dispatch.bindings.map((id) => this.host.packOf(id) ?? id);
     /** The word that holds how many elements there are; the others must agree. */
     const isElements = (word: number): boolean => held.every((d) => sameSize(d.uniforms[word]!, d.extent[0]!));
     const alike = held.every(
       (d) =>
         d.kernel === dispatch.kernel &&
         d.uniforms.every((size, i) => sameSize(size, dispatch.uniforms[i]!) || isElements(i)) &&
-        d.bindings.every((id, i) => (this.host.wholeOf(id) ?? id) === bindings[i]),
+        d.bindings.every((id, i) => (this.host.packOf(id) ?? id) === bindings[i]),
     );
     if (!alike) for (const d of held) this.push(d);
     else {
@@ -214,24 +220,8 @@ export class EntryFn {
     this.held.clear();
   }
 
-  /** The norm of the gradients is one kernel over all of them when they lie side by side: each is made where it belongs. */
-  private placeGradients(): void {
-    const keys = trainedKeys(this.fn.params);
-    const norm = this.fn.nodes.find((n) => this.isNorm(n));
-    if (!norm || norm.inputs.length !== keys.length) return;
-    const made = new Map(this.fn.nodes.flatMap((n) => n.outputs.map((v) => [v, n] as const)));
-    const results = new Set(this.fn.results.map((r) => r.value));
-    norm.inputs.forEach((v, i) => {
-      let root = v;
-      for (let n = made.get(root); n && n.op !== "region"; n = made.get(root)) root = n.inputs[0]!;
-      if (!made.has(root) || this.placed.has(root) || results.has(root) || results.has(v)) return;
-      const part = this.host.gradientPart(keys[i]!, v.type);
-      if (part !== undefined) this.placed.set(root, part);
-    });
-  }
-
   private isNorm(node: Node): boolean {
-    const body = node.op === "region" ? this.bodies.get(node.attrs.body as string) : undefined;
+    const body = node.op === REGION ? this.bodies.get(node.attrs.body as string) : undefined;
     return body?.nodes.some((n) => n.op === "sum_of_squares") ?? false;
   }
 
@@ -247,7 +237,7 @@ export class EntryFn {
         this.at.set(v, part);
       });
     }
-    const units = [...new Set(node.inputs.map((v) => this.host.wholeOf(this.storageOf(v)) ?? this.storageOf(v)))];
+    const units = [...new Set(node.inputs.map((v) => this.host.packOf(this.storageOf(v)) ?? this.storageOf(v)))];
     const { attrs, outputs } = body.nodes.find((n) => n.op === "sum_of_squares")!;
     const type = outputs[0]!.type;
     const groups: number[][] = [];

@@ -4,9 +4,10 @@
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Module, Param } from "../ir/graph.js";
+import type { ParameterRuns } from "../ir/parameter-runs.js";
 import { numel, type TensorType } from "../ir/types.js";
 import { type Entry, type Kernel, type Port, type Storage, type StorageKind, webLimits } from "../program/program.js";
-import { mul, type Size } from "../program/size.js";
+import { add, mul, type Size } from "../program/size.js";
 import { EntryFn } from "./entry.js";
 import type { FamilyOptions } from "./kernel.js";
 import { families } from "./kernels/index.js";
@@ -60,12 +61,18 @@ class Lowering {
   private readonly wgsl: Record<string, string> = {};
   private readonly persistent = new Map<string, number>();
   private readonly packs: readonly Pack[];
+  private readonly runs: ParameterRuns;
+  /** The parts of each pack, and the pack of each part: single weights and what belongs to them. */
+  private readonly members = new Map<number, number[]>();
+  private readonly packOf = new Map<number, number>();
 
   constructor(
     private readonly module: Module,
     private readonly options: LowerOptions,
   ) {
-    this.packs = planPacks(module, options.maxBinding ?? (webLimits.maxStorageBufferBindingSize as number));
+    const planned = planPacks(module, options.maxBinding ?? (webLimits.maxStorageBufferBindingSize as number));
+    this.packs = planned.packs;
+    this.runs = planned.runs;
   }
 
   run(schedules: readonly ScheduleSpec[]): LoweredProgram {
@@ -94,7 +101,32 @@ class Lowering {
     const number = packedKinds.includes(kind) ? this.packs.findIndex((pack) => pack.offsets.has(name)) : -1;
     if (number < 0) return undefined;
     const id = this.storage(kind, name, type);
-    this.storages[id]!.within = { storage: this.wholePack(kind, number), offset: this.packs[number]!.offsets.get(name)! };
+    const whole = this.wholePack(kind, number);
+    this.storages[id]!.within = { storage: whole, offset: this.packs[number]!.offsets.get(name)! };
+    this.members.set(whole, [...(this.members.get(whole) ?? []), id]);
+    this.packOf.set(id, whole);
+    return id;
+  }
+
+  /** Weights of a run, or their gradients, as one storage; undefined when these are no run in this order. */
+  private runOf(kind: StorageKind, keys: readonly string[], type: TensorType): number | undefined {
+    const run = this.runs.runOf(keys[0]!);
+    if (!run || run.length !== keys.length || !run.every((k, i) => k === keys[i])) return undefined;
+    const name = `${keys[0]} and ${keys.length - 1} more`;
+    const known = this.persistent.get(`${kind} run ${name}`);
+    if (known !== undefined) return known;
+    const number = this.packs.findIndex((pack) => pack.offsets.has(keys[0]!));
+    const id = this.storage(kind, name, type);
+    this.storages[id]!.within = { storage: this.wholePack(kind, number), offset: this.packs[number]!.offsets.get(keys[0]!)! };
+    this.persistent.set(`${kind} run ${name}`, id);
+    return id;
+  }
+
+  /** A part of a storage, which may be one itself. */
+  private partOf(whole: number, offset: Size, name: string, type: TensorType): number {
+    const { kind, within, entry } = this.storages[whole]!;
+    const id = this.storage(kind, name, type, entry);
+    this.storages[id]!.within = { storage: within?.storage ?? whole, offset: add(within?.offset ?? 0, offset) };
     return id;
   }
 
@@ -125,8 +157,10 @@ class Lowering {
         storage: (kind, label, type) => this.storage(kind, label, type, schedule.name),
         persistent: (p) => this.persistentStorage(p),
         gradientPart: (key, type) => this.gradientPart(key, type),
-        wholeOf: (id) => this.storages[id]!.within?.storage,
-        partsOf: (id) => this.storages.flatMap((s, part) => (s.within?.storage === id ? [part] : [])),
+        runOf: (kind, keys, type) => this.runOf(kind, keys, type),
+        partOf: (whole, offset, label, type) => this.partOf(whole, offset, label, type),
+        packOf: (id) => this.packOf.get(id),
+        membersOf: (id) => this.members.get(id) ?? [],
         bytesOf: (id) => this.storages[id]!.bytes,
         maxStorageBuffers: this.options.maxStorageBuffers ?? 8,
         kindOf: (id) => this.storages[id]!.kind,
@@ -134,13 +168,7 @@ class Lowering {
           const s = this.storages[id]!;
           if (s.kind === "activation") s.live = [Math.min(s.live?.[0] ?? at, at), Math.max(s.live?.[1] ?? at, at)];
         },
-        output: (id) => {
-          const s = this.storages[id]!;
-          if (s.kind === "activation") {
-            s.kind = "output";
-            delete s.live;
-          }
-        },
+        output: (id) => this.makeOutput(id),
         kernel: (region, loc) => this.kernel(region, loc),
       }).run();
       for (const port of lowered.outputs) outputs.set(port.name, port);
@@ -148,6 +176,16 @@ class Lowering {
       return { repeat, dispatches: lowered.dispatches };
     });
     return { name: schedule.name, inputs: [...inputs.values()], outputs: [...outputs.values()], segments };
+  }
+
+  /** What was an activation is handed out; a part takes its whole along. */
+  private makeOutput(id: number): void {
+    const whole = this.storages[id]!.within?.storage ?? id;
+    for (const [i, s] of this.storages.entries()) {
+      if ((i !== whole && s.within?.storage !== whole) || s.kind !== "activation") continue;
+      s.kind = "output";
+      delete s.live;
+    }
   }
 
   /** The kernel for a region, shared by all dispatches whose texts are the same. */

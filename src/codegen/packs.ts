@@ -1,8 +1,10 @@
 /**
  * Packs: the trained weights side by side in a few large storages, and their moments, averages and gradients likewise, all with one
- * layout. So the optimizer, whose kernel for one weight is the same as for any other, runs once a pack instead of once a weight.
+ * layout. So the optimizer, whose kernel for one weight is the same as for any other, runs once a pack instead of once a weight. Weights
+ * that a kernel reads as one (ir/parameter-runs.ts) stand together in a pack, trained or not.
  */
 import type { Module } from "../ir/graph.js";
+import { ParameterRuns, weightKey } from "../ir/parameter-runs.js";
 import { numel } from "../ir/types.js";
 
 /** Places in a pack are multiples of this, as bindings are. */
@@ -14,28 +16,35 @@ export interface Pack {
   readonly bytes: number;
 }
 
-/** The trained weights of a function: those whose first moment it carries, in its order. */
-export const trainedKeys = (params: Module["fns"][number]["params"]): string[] =>
-  params.filter((p) => p.kind === "state" && p.name.startsWith("m.")).map((p) => p.name.slice(2));
-
-/** The packs of a module's trained weights, none larger than `limit` unless one weight alone is. */
-export function planPacks(module: Module, limit: number): readonly Pack[] {
+/** The packs of a module's weights and its runs, none larger than `limit` unless one weight alone is. */
+export function planPacks(module: Module, limit: number): { readonly packs: readonly Pack[]; readonly runs: ParameterRuns } {
+  const runs = ParameterRuns.of(module, limit);
   const sizes = new Map<string, number>();
-  for (const fn of module.fns) {
-    for (const p of fn.params) {
-      if (p.kind === "state" && p.name.startsWith("m.")) sizes.set(p.name.slice(2), (numel(p.value.type) as number) * 4);
+  for (const { params } of module.fns) {
+    for (const p of params) {
+      const key = weightKey(p);
+      if (key !== undefined) sizes.set(key, Math.ceil(((numel(p.value.type) as number) * 4) / ALIGNMENT) * ALIGNMENT);
     }
   }
-  const packs: { offsets: Map<string, number>; bytes: number }[] = [];
-  for (const [key, bytes] of sizes) {
-    const whole = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+  const trained = [...sizes.keys()].filter((key) => runs.isTrained(key));
+  // A run comes where its first weight does.
+  const units = [...new Set([...trained, ...runs.all().flat()].map((key) => runs.runOf(key) ?? [key]))];
+  const seen = new Set<string>();
+  const packs: { offsets: Map<string, number>; bytes: number; trained: boolean }[] = [];
+  for (const unit of units) {
+    if (seen.has(unit[0]!)) continue;
+    const bytes = unit.reduce((n, key) => n + sizes.get(key)!, 0);
+    const isTrained = runs.isTrained(unit[0]!);
     let pack = packs.at(-1);
-    if (!pack || pack.bytes + whole > limit) {
-      pack = { offsets: new Map(), bytes: 0 };
+    if (!pack || pack.bytes + bytes > limit || pack.trained !== isTrained) {
+      pack = { offsets: new Map(), bytes: 0, trained: isTrained };
       packs.push(pack);
     }
-    pack.offsets.set(key, pack.bytes);
-    pack.bytes += whole;
+    for (const key of unit) {
+      seen.add(key);
+      pack.offsets.set(key, pack.bytes);
+      pack.bytes += sizes.get(key)!;
+    }
   }
-  return packs;
+  return { packs, runs };
 }

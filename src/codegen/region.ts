@@ -5,9 +5,11 @@
  */
 import type { Fn } from "../ir/graph.js";
 import type { RegionKind } from "../ir/region.js";
+import { rowMajor as rowMajorStrides, type Window } from "../ir/strides.js";
+import type { TensorType } from "../ir/types.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
 import { Emitter, Words } from "./emitter.js";
-import { type Affine, atom, coefficient, plus, times, zero } from "./index-math.js";
+import { type Affine, atom, coefficient, constant, plus, times, zero } from "./index-math.js";
 
 /** One binding of the kernel: the dtype it holds, and whether the kernel may write it. */
 export interface Binding {
@@ -21,6 +23,8 @@ export interface Region {
   /** Binding of each body parameter, and of each result. */
   readonly params: readonly number[];
   readonly results: readonly number[];
+  /** Where in its binding each result lies, when that is not the whole of it. Maps and ops of their own store so. */
+  readonly windows?: readonly (Window | undefined)[];
   readonly bindings: readonly Binding[];
   /** Batch that choices are made for; never a batch that text depends on. */
   readonly batch: number;
@@ -69,11 +73,19 @@ export function mergeRuns(groups: readonly (readonly Loop[])[]): { loops: Loop[]
 export const rowMajor = (loops: readonly Loop[]): Affine =>
   loops.reduce((index, l) => plus(times(index, l.range), atom(l)), zero);
 
+/** Index of a result at these coordinates: its own row-major place, or that in its window. */
+export function resultIndex(region: Region, k: number, type: TensorType, coords: readonly Affine[]): Affine {
+  const window = region.windows?.[k];
+  const strides = window?.strides ?? rowMajorStrides(type.shape);
+  return coords.reduce((index, c, i) => plus(index, times(c, strides[i]!)), constant(window?.offset ?? 0));
+}
+
 export interface MapLoops {
   readonly loops: readonly Loop[];
   readonly lines: readonly string[];
-  /** WGSL value of each result. */
+  /** WGSL value of each result, and its index; undefined for the number of the element. */
   readonly values: readonly string[];
+  readonly places: readonly (string | undefined)[];
   readonly emitter: Emitter;
   readonly words: Words;
 }
@@ -86,13 +98,17 @@ export function mapLoops(region: Region): MapLoops {
   const emit = (at: (l: Loop) => Affine) => {
     const words = new Words();
     const emitter = new Emitter(region.body, words, binding);
-    const values = results.map((v) => emitter.at(v, loops.map(at)));
-    return { words, emitter, values };
+    const coords = loops.map(at);
+    const values = results.map((v) => emitter.at(v, coords));
+    const windows = results.map((v, k) => (region.windows?.[k] ? resultIndex(region, k, v.type, coords) : undefined));
+    return { words, emitter, values, windows };
   };
   const dry = emit(atom);
-  const merged = mergeRuns(runs(loops, [...dry.emitter.loads.map((l) => l.index), rowMajor(loops)], dry.emitter.pinned));
-  const { words, emitter, values } = emit((l) => merged.at.get(l.name) ?? zero);
-  return { loops: merged.loops, lines: emitter.lines, values, emitter, words };
+  const accesses = [...dry.emitter.loads.map((l) => l.index), ...dry.windows.filter((w) => w !== undefined), rowMajor(loops)];
+  const merged = mergeRuns(runs(loops, accesses, dry.emitter.pinned));
+  const { words, emitter, values, windows } = emit((l) => merged.at.get(l.name) ?? zero);
+  const places = windows.map((w) => w && emitter.printIndex(w));
+  return { loops: merged.loops, lines: emitter.lines, values, places, emitter, words };
 }
 
 /** WGSL that takes a linear number apart into loop variables, the last loop fastest. */

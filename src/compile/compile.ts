@@ -72,8 +72,10 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
   options.after?.("trace", graph);
+  const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage: maxStorageBuffers = 8 } = profile.limits;
+  const maxBinding = Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity);
   const kernels = pipeline(passes, graph, {
-    options: { maxStorageBuffers: profile.limits.maxStorageBuffersPerShaderStage ?? 8, differentiated: true },
+    options: { maxStorageBuffers, maxBinding, differentiated: true },
     verify: options.verify ?? true,
     after: (pass: Pass, module) => {
       stages.push({ pass: pass.name, module });
@@ -85,8 +87,8 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     batch,
     variants: profile.variants,
     safe: options.safe ?? false,
-    maxBinding: Math.min(profile.limits.maxStorageBufferBindingSize ?? Infinity, profile.limits.maxBufferSize ?? Infinity),
-    maxStorageBuffers: profile.limits.maxStorageBuffersPerShaderStage ?? 8,
+    maxBinding,
+    maxStorageBuffers,
   });
   const { constants, bytes, parameters } = tensors(traced.fns, lowered);
   const unhashed: Omit<Program, "hash" | "report"> = {

@@ -4,6 +4,7 @@
  */
 import { add, mul, type Size, sameSize } from "../program/size.js";
 import type { Node, Value } from "./graph.js";
+import { sizeOf } from "./types.js";
 
 export interface Strided {
   /** The stored value behind the views: row-major. */
@@ -74,4 +75,65 @@ export function run(strides: readonly Size[], sizes: readonly Size[]): Size | un
     length = mul(length, sizes[i]!);
   }
   return step ?? 1;
+}
+
+/** Where the elements of a value lie in a larger one: a place of each axis is so many elements on. */
+export interface Window {
+  readonly offset: Size;
+  readonly strides: readonly Size[];
+}
+
+/**
+ * The values that a concat puts together, behind their views, each with its window in the whole: whoever makes one can store it there, and
+ * the concat is no work. Undefined when a view cannot be looked through this way. `made` gives the node of a view, undefined at a root.
+ */
+export function windowsOf(
+  concat: Node,
+  made: (v: Value) => Node | undefined,
+): readonly { readonly root: Value; readonly window: Window }[] | undefined {
+  const { axes, shape } = concat.outputs[0]!.type;
+  const strides = rowMajor(shape);
+  const axis = concat.attrs.axis as string;
+  const step = strides[axes.indexOf(axis)]!;
+  let before: Size = 0;
+  const found = concat.inputs.map((v) => {
+    let [root, window]: [Value, Window | undefined] = [v, { offset: mul(before, step), strides }];
+    before = add(before, sizeOf(v.type, axis)!);
+    for (let node = made(root); node && window; node = made(root)) {
+      window = behind(node, window);
+      root = node.inputs[0]!;
+    }
+    return window && { root, window };
+  });
+  return found.every((f) => f !== undefined) ? found : undefined;
+}
+
+/** Where the operand of a view lies, when its result lies in this window. */
+function behind(view: Node, { offset, strides }: Window): Window | undefined {
+  const [x, y] = [view.inputs[0]!.type, view.outputs[0]!.type];
+  switch (view.op) {
+    case "rename":
+      return { offset, strides };
+    case "expand":
+      if (y.axes.some((a, i) => !x.axes.includes(a) && !sameSize(y.shape[i]!, 1))) return undefined;
+      return { offset, strides: x.axes.map((a) => strides[y.axes.indexOf(a)]!) };
+    case "transpose":
+      return { offset, strides: x.axes.map((a) => strides[y.axes.indexOf(a)]!) };
+    case "drop":
+      return { offset, strides: strides.toSpliced(x.axes.indexOf(view.attrs.axis as string), 0, 0) };
+    case "merge": {
+      const names = view.attrs.axes as readonly string[];
+      const at = x.axes.indexOf(names[0]!);
+      const inner = rowMajor(x.shape.slice(at, at + names.length)).map((s) => mul(s, strides[at]!));
+      return { offset, strides: strides.toSpliced(at, 1, ...inner) };
+    }
+    case "split": {
+      const at = x.axes.indexOf(view.attrs.axis as string);
+      const count = (view.attrs.into as readonly string[]).length;
+      const step = run(strides.slice(at, at + count), y.shape.slice(at, at + count));
+      return step === undefined ? undefined : { offset, strides: strides.toSpliced(at, count, step) };
+    }
+    default:
+      return undefined;
+  }
 }

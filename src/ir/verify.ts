@@ -96,11 +96,14 @@ function problemOfGradient(node: Node): string | undefined {
   return problemOfAttrs(node) ?? problemOfOutputs(node, values, "there are values for");
 }
 
+/** What names a place in memory and is no kernel: of one value, of parts stored side by side (concat), of a part (slice). */
+const aliases = ["rename", "split", "merge", "drop", "transpose", "expand", "concat", "slice"];
+
 /** A node of an entry function in the kernel stage: a region or an alias. */
 function problemOfKernel(module: Module, node: Node): string | undefined {
-  if (["rename", "split", "merge", "drop"].includes(node.op)) return problemOfOp(node, "kernel");
+  if (aliases.includes(node.op)) return problemOfOp(node, "kernel");
   if (node.op !== REGION)
-    return `"${node.op}" is no kernel: an entry function of the kernel stage has regions, rename, split and merge`;
+    return `"${node.op}" is no kernel: an entry function of the kernel stage has regions and ${aliases.join(", ")}`;
   const problem = problemOfAttrs(node);
   if (problem) return problem;
   const kind = regionKinds.find((k) => k === node.attrs.kind);

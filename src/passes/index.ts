@@ -1,4 +1,5 @@
 /** The passes in the order they run: the list is the documentation. */
+import { batchDots } from "./batch-dots.js";
 import { cse } from "./cse.js";
 import { dce } from "./dce.js";
 import { differentiate } from "./differentiate.js";
@@ -10,4 +11,15 @@ import { raiseNorm } from "./raise-norm.js";
 import { simplify } from "./simplify/index.js";
 import { stageSums } from "./stage-sums.js";
 
-export const passes: readonly Pass[] = [raiseAttention, raiseNorm, differentiate, simplify, cse, dce, stageSums, layout, fuse];
+export const passes: readonly Pass[] = [
+  raiseAttention,
+  raiseNorm,
+  batchDots,
+  differentiate,
+  simplify,
+  cse,
+  dce,
+  stageSums,
+  layout,
+  fuse,
+];

@@ -8,20 +8,52 @@
  * stored once in its own order if that is enough, else with its own axes before the contracted ones (patches of an image). The copy costs
  * a pass over the operand; the naive kernel it saves costs a division per multiply-add.
  */
+import { Builder } from "../ir/builder.js";
 import { type Fn, type Node, readers, type Value } from "../ir/graph.js";
 import { dotAxes } from "../ir/ops/contract.js";
 import { opRow } from "../ir/ops/index.js";
+import { concat } from "../ir/ops/shape.js";
 import { rowMajor, run, strided } from "../ir/strides.js";
 import { sizeOf } from "../ir/types.js";
 import type { Size } from "../program/size.js";
-import { mapFns, type Pass } from "./pass.js";
+import { dce } from "./dce.js";
+import { mapFns, type Pass, rewrite } from "./pass.js";
 import { ridesOnDot } from "./stage-sums.js";
 
 export const layout: Pass = {
   name: "layout",
   doc: "Copy operands of dots that no strides can describe, so that the dots become plain matrix products.",
-  run: (module) => (module.stage === "kernel" ? module : mapFns(module, (fn) => storeOperands(turnResults(fn)))),
+  run: (module) => {
+    if (module.stage === "kernel") return module;
+    const turned = mapFns(module, turnConcats);
+    return mapFns(turned === module ? module : dce.run(turned, {}), (fn) => storeOperands(turnResults(fn)));
+  },
 };
+
+/** What is put together and then turned is turned first: then its parts can be stored where they belong, whatever made them. */
+function turnConcats(fn: Fn): Fn {
+  const made = new Map<Value, Node>();
+  const read = readers(fn);
+  const results = new Set(fn.results.map((r) => r.value));
+  return rewrite(fn, (node, out) => {
+    for (const v of node.outputs) made.set(v, node);
+    const x = node.inputs[0];
+    const whole = x && made.get(x);
+    const axis = whole?.attrs.axis;
+    const turns = node.op === "transpose" || (node.op === "split" && node.attrs.axis !== axis);
+    if (!turns || whole?.op !== "concat" || (read.get(x!) ?? []).length > 1 || results.has(x!)) return undefined;
+    const b = new Builder();
+    b.loc = node.loc;
+    const parts = whole.inputs.map((v) => b.emit(node.op, [v], node.attrs)[0]!);
+    const turned = concat(b, parts, { axis: axis as string });
+    for (const n of b.nodes) for (const v of n.outputs) made.set(v, n);
+    // It is read as often as what it stands for.
+    read.set(turned, read.get(node.outputs[0]!) ?? []);
+    if (results.has(node.outputs[0]!)) results.add(turned);
+    out.push(...b.nodes);
+    return [turned];
+  });
+}
 
 /**
  * An op with a kernel family of its own stores its results in any order of axes and reads operands through any view. So where one transpose
@@ -56,9 +88,7 @@ function turnResults(fn: Fn): Fn {
 function storeOperands(fn: Fn): Fn {
   const made = new Map<Value, Node>();
   const out: Node[] = [];
-  const copies = new Map<string, Value>();
-  const ids = new Map<Value, number>();
-  const idOf = (v: Value) => ids.get(v) ?? ids.set(v, ids.size).get(v)!;
+  const copies = new Map<Value, Value[]>();
   const push = (node: Node): Value => {
     out.push(node);
     for (const v of node.outputs) made.set(v, node);
@@ -95,8 +125,7 @@ function storeOperands(fn: Fn): Fn {
     const natural = good(v.type.axes, rowMajor(v.type.shape));
     const rest = v.type.axes.filter((a) => !own.includes(a) && !over.includes(a));
     const order = natural ? v.type.axes : [...rest, ...own, ...over];
-    const key = `${idOf(v)} ${order.join(" ")}`;
-    const known = copies.get(key);
+    const known = copies.get(v)?.find((c) => good(c.type.axes, rowMajor(c.type.shape)));
     if (known) return known;
     const at = loc ? { loc } : {};
     const type = { ...v.type, axes: order, shape: order.map((n) => sizeOf(v.type, n)!) };
@@ -108,7 +137,7 @@ function storeOperands(fn: Fn): Fn {
       outputs: [{ type, ...(v.name ? { name: v.name } : {}) }],
       ...at,
     });
-    copies.set(key, copy);
+    copies.set(v, [...(copies.get(v) ?? []), copy]);
     return copy;
   };
 

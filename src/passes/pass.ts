@@ -9,7 +9,9 @@ import { verify } from "../ir/verify.js";
 export interface PassOptions {
   /** fuse: the most storage buffers one kernel may bind. */
   readonly maxStorageBuffers?: number;
-  /** raise-attention, raise-norm, stage-sums, fuse: false keeps every op a kernel of its own kind, but for elementwise chains. Default true. */
+  /** batch-dots: the largest storage binding in bytes. */
+  readonly maxBinding?: number;
+  /** raise-attention, raise-norm, batch-dots, stage-sums, fuse: false keeps every op a kernel of its own kind, but for elementwise chains. Default true. */
   readonly fused?: boolean;
   /** simplify: gradients have been taken, so `stop_gradient` has done its work and may go. */
   readonly differentiated?: boolean;

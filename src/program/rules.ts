@@ -173,27 +173,30 @@ function checkLives(program: Program, layout: Layout, entry: Entry, say: Say): v
 
 const written = (kernel: Kernel, i: number): boolean => kernel.effects?.[i] !== "read" && kernel.access[i] === "read_write";
 
-/** The first dispatch that touches an activation must write it, and some dispatch must write each output. */
+/** The first dispatch that touches an activation, or what it is a part of, must write it, and some dispatch must write each output. */
 function checkWrites(program: Program, entry: Entry, say: Say): void {
   const seen = new Set<number>();
+  const partly = new Set<number>();
   const filled = new Set<number>();
   for (const { kernel: kernelId, bindings, label } of entry.segments.flatMap((segment) => segment.dispatches)) {
     const kernel = program.kernels[kernelId]!;
     bindings.forEach((id, i) => {
       const storage = program.storages[id]!;
       const effect = kernel.effects?.[i];
-      const blind = !seen.has(id) && (storage.kind === "activation" || storage.kind === "output");
+      const known = seen.has(id) || partly.has(id) || seen.has(storage.within?.storage ?? id);
+      const blind = !known && (storage.kind === "activation" || storage.kind === "output");
       if (blind && (effect === "read" || effect === "update")) {
         say(`${entry.name}: "${label}" reads "${storage.name}" before anything has written it`);
       }
       seen.add(id);
-      if (storage.within) seen.add(storage.within.storage);
+      if (storage.within) partly.add(storage.within.storage);
       if (written(kernel, i)) filled.add(id);
     });
   }
   for (const { name, storage } of entry.outputs) {
-    const { kind } = program.storages[storage]!;
-    if (kind === "output" && !filled.has(storage)) say(`${entry.name}: nothing writes the output "${name}"`);
+    const { kind, within } = program.storages[storage]!;
+    if (kind === "output" && !filled.has(storage) && !filled.has(within?.storage ?? storage))
+      say(`${entry.name}: nothing writes the output "${name}"`);
   }
 }
 

@@ -10,9 +10,9 @@ import { literal } from "../../ir/ops/literal.js";
 import { sizeOf } from "../../ir/types.js";
 import { product, type Size } from "../../program/size.js";
 import { Emitter, Words } from "../emitter.js";
-import { type Affine, atom, plus, times, zero } from "../index-math.js";
+import { type Affine, atom, zero } from "../index-math.js";
 import { type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { decode, type Loop, mergeRuns, type Region, rowMajor, runs } from "../region.js";
+import { decode, type Loop, mergeRuns, type Region, resultIndex, rowMajor, runs } from "../region.js";
 
 const THREADS = 64;
 /** Workgroup memory in all, below the guaranteed 16 KiB so that more than one workgroup fits a core, and the most rows of a tile. */
@@ -71,12 +71,12 @@ function planOf(region: Region): Plan | undefined {
     ...op.inputs.map((value, i) => ({
       name: opRow(op.op).operands[i] as string,
       value,
-      binding: undefined as number | undefined,
+      result: undefined as number | undefined,
     })),
     ...op.outputs.map((value, i) => ({
       name: forms[op.op]!.outputs[i]!,
       value: stored(region, value),
-      binding: bindingOf(region, value),
+      result: region.body.results.findIndex((r) => r.value === stored(region, value)) as number | undefined,
     })),
   ];
   /** Coordinates of a tensor: each of its axes belongs to one of its roles. */
@@ -85,19 +85,14 @@ function planOf(region: Region): Plan | undefined {
       const role = places[name]!.find((r) => names[r].includes(axis))!;
       return at(loops[role][names[role].indexOf(axis)]!);
     });
-  const index = (name: string, value: Value, at: (l: Loop) => Affine): Affine => {
-    let sum: Affine = zero;
-    coordsOf(name, value, at).forEach((c, i) => {
-      sum = plus(times(sum, value.type.shape[i]!), c);
-    });
-    return sum;
-  };
+  const index = (name: string, value: Value, result: number, at: (l: Loop) => Affine): Affine =>
+    resultIndex(region, result, value.type, coordsOf(name, value, at));
   const binding = (param: number) => `b${region.params[param]}`;
   const dry = new Emitter(region.body, new Words(), binding);
   const accesses: Affine[] = [];
   for (const t of tensors) {
-    if (t.binding === undefined) dry.at(t.value, coordsOf(t.name, t.value, atom));
-    else accesses.push(index(t.name, t.value, atom));
+    if (t.result === undefined) dry.at(t.value, coordsOf(t.name, t.value, atom));
+    else accesses.push(index(t.name, t.value, t.result, atom));
   }
   accesses.push(...dry.loads.map((l) => l.index));
   const words = new Words();
@@ -107,14 +102,14 @@ function planOf(region: Region): Plan | undefined {
   const size = Object.fromEntries(roles.map((role) => [role, product(loops[role].map((l) => l.range))])) as Record<Role, Size>;
   const at = (l: Loop): Affine => roles.map((r) => merged[r].at.get(l.name)).find((a) => a !== undefined) ?? zero;
   const declare = (name: string, text: string) => `let ${name} = ${text};`;
-  const hooks = tensors.map(({ name, value, binding: to }) => {
+  const hooks = tensors.map(({ name, value, result }) => {
     const emitter = new Emitter(region.body, words, binding);
     const parameters = places[name]!.map((_, i) => ["batch", "row", "column"][i]!);
     const head = places[name]!.flatMap((role, i) => decode(merged[role].loops, parameters[i]!, words.size, declare));
     const list = parameters.map((p) => `${p}: u32`).join(", ");
-    if (to !== undefined) {
-      const place = emitter.printIndex(index(name, value, at));
-      return fnText(`store_${name}(${list}, value: f32)`, [...head, `b${to}[${place}] = value;`]);
+    if (result !== undefined) {
+      const place = emitter.printIndex(index(name, value, result, at));
+      return fnText(`store_${name}(${list}, value: f32)`, [...head, `b${region.results[result]}[${place}] = value;`]);
     }
     const text = emitter.at(value, coordsOf(name, value, at));
     return fnText(`load_${name}(${list}) -> f32`, [...head, ...emitter.lines, `return ${text};`]);
@@ -127,9 +122,6 @@ function stored(region: Region, v: Value): Value {
   if (region.body.results.some((r) => r.value === v)) return v;
   return region.body.nodes.find((n) => n.op === "transpose" && n.inputs[0] === v)!.outputs[0]!;
 }
-
-const bindingOf = (region: Region, v: Value): number =>
-  region.results[region.body.results.findIndex((r) => r.value === stored(region, v))]!;
 
 /** `vector_x(batch, row, c)`: vector c of a row, zeros past its end. */
 function vectorHook(name: string, width: number, vectors: number): string {

@@ -13,10 +13,12 @@ export const map: Family = {
   doc: "Elementwise regions: one thread per element.",
   lower: (region) => {
     if (region.kind !== "map") return undefined;
-    const { loops, lines, values, emitter, words } = mapLoops(region);
+    const { loops, lines, values, places, emitter, words } = mapLoops(region);
     const elements = product(loops.map((l) => l.range));
     const size = words.named("elements", elements);
-    const stores = region.body.results.map((r, k) => `b${region.results[k]}[i] = ${toStored(values[k]!, r.value.type.dtype)};`);
+    const stores = region.body.results.map(
+      (r, k) => `b${region.results[k]}[${places[k] ?? "i"}] = ${toStored(values[k]!, r.value.type.dtype)};`,
+    );
     const where = coordinates(loops, words);
     const random = threefryNeeds(emitter, region);
     const text = kernelText({

@@ -2,16 +2,17 @@
  * What fuse knows about a function before it groups anything: the role of each node, what lies in memory behind an operand, and who
  * really reads a value once views are looked through.
  */
-import type { Fn, Node, Result, Value } from "../../ir/graph.js";
+import type { Fn, Node, Param, Result, Value } from "../../ir/graph.js";
 import { opRow } from "../../ir/ops/index.js";
 import { printSize, type Size } from "../../program/size.js";
+import { joinedOperands, type Limits, partsOf } from "./placed.js";
 
 /**
  * view, free (made from nothing) and cheap (one step from a stored value, only ever repeated along more axes) are never stored: each
  * region that reads one repeats it inside. pointwise: an element from elements at the same place. reduction, dot, row, partial, kernel:
- * by the op table.
+ * by the op table. placed: no kernel, but a place in memory, of parts stored side by side or of one part of what is stored (placed.ts).
  */
-export type Role = "view" | "free" | "cheap" | "pointwise" | "reduction" | "dot" | "row" | "partial" | "kernel";
+export type Role = "view" | "free" | "cheap" | "pointwise" | "reduction" | "dot" | "row" | "partial" | "kernel" | "placed";
 
 /**
  * How a reader sees a value: at its own place (same), as a row value repeated along the trailing axes (prefix), or at other coordinates.
@@ -30,12 +31,17 @@ const aliasOps = ["rename", "split", "merge", "drop"];
 export class Facts {
   readonly roles: Role[];
   readonly results: ReadonlyMap<Value, readonly Result[]>;
-  readonly paramNames: ReadonlyMap<Value, string>;
+  readonly params: ReadonlyMap<Value, Param>;
+  /** Values that are stored in a window of something larger. */
+  readonly windowed: ReadonlySet<Value>;
   private readonly made = new Map<Value, number>();
   private readonly readersOf = new Map<Value, number[]>();
   private readonly finalReaders = new Map<Value, readonly number[]>();
 
-  constructor(readonly fn: Fn) {
+  constructor(
+    readonly fn: Fn,
+    limits?: Limits,
+  ) {
     fn.nodes.forEach((node, i) => {
       for (const v of node.outputs) this.made.set(v, i);
       for (const v of new Set(node.inputs)) this.readersOf.set(v, [...(this.readersOf.get(v) ?? []), i]);
@@ -43,13 +49,24 @@ export class Facts {
     const results = new Map<Value, Result[]>();
     for (const r of fn.results) results.set(r.value, [...(results.get(r.value) ?? []), r]);
     this.results = results;
-    this.paramNames = new Map(fn.params.map((p) => [p.value, p.name]));
+    this.params = new Map(fn.params.map((p) => [p.value, p]));
     this.roles = [];
     for (const node of fn.nodes) this.roles.push(this.roleOf(node));
     this.storeResults();
     fn.nodes.forEach((node, i) => {
       if (this.roles[i] === "pointwise" && this.isCheap(node)) this.roles[i] = "cheap";
     });
+    const windowed = new Set<Value>();
+    if (limits) {
+      for (const part of partsOf(this)) this.roles[part] = "placed";
+      fn.nodes.forEach((_, i) => {
+        const operands = joinedOperands(this, i, limits);
+        if (!operands) return;
+        this.roles[i] = "placed";
+        for (const v of operands) windowed.add(v);
+      });
+    }
+    this.windowed = windowed;
   }
 
   private roleOf(node: Node): Role {

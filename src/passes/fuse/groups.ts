@@ -15,7 +15,8 @@ import { type Facts, spaceOf } from "./facts.js";
 
 export interface Group {
   members: readonly number[];
-  kind: RegionKind;
+  /** placed: no kernel (placed.ts). */
+  kind: RegionKind | "placed";
   /** Space of map and dot; full space of rows, and of a reduction along trailing axes. */
   space: string;
   /** Of rows: the first axis of the row itself, counted from 0; its leading axes are the row space. */
@@ -76,6 +77,8 @@ export class Groups {
         return { kind: "dot", space: own };
       case "kernel":
         return { kind: "op", space: own };
+      case "placed":
+        return { kind: "placed", space: own };
       case "partial":
         return rows(x!.axes.indexOf(node.attrs.axis as string) + 1, node.attrs.run as number);
       case "row":
@@ -109,6 +112,9 @@ export class Groups {
     if (a === b) return true;
     const made = this.union(this.all[a]!, this.all[b]!);
     if (!made || this.closesCircle(a, b) || this.closesCircle(b, a)) return false;
+    // Only maps and ops of their own store into windows.
+    if (made.kind !== "map" && made.members.some((i) => this.facts.node(i).outputs.some((v) => this.facts.windowed.has(v))))
+      return false;
     const set = new Set(made.members);
     if (this.buffers(set) > this.maxBuffers || !this.outputsFit(made, set)) return false;
     this.take(a, b, made);
@@ -257,7 +263,7 @@ export class Groups {
     const bound = new Set<Value | string>();
     for (const i of set) {
       for (const v of facts.operands(i)) {
-        if (!set.has(facts.maker(v) ?? -1)) bound.add(facts.paramNames.get(v) ?? v);
+        if (!set.has(facts.maker(v) ?? -1)) bound.add(facts.params.get(v)?.name ?? v);
       }
       for (const v of facts.node(i).outputs) {
         if (facts.isRead(v, set)) bound.add(facts.results.get(v)?.[0]?.name ?? v);

@@ -12,10 +12,13 @@
 import { Builder } from "../../ir/builder.js";
 import type { Fn, Module, Node, Value } from "../../ir/graph.js";
 import { opRow } from "../../ir/ops/index.js";
+import { ParameterRuns } from "../../ir/parameter-runs.js";
+import { webLimits } from "../../program/program.js";
 import type { Pass } from "../pass.js";
 import { ridesOnDot } from "../stage-sums.js";
 import { Facts } from "./facts.js";
 import { Groups } from "./groups.js";
+import type { Limits } from "./placed.js";
 import { writeRegions } from "./regions.js";
 
 export const fuse: Pass = {
@@ -25,7 +28,9 @@ export const fuse: Pass = {
     if (module.stage === "kernel") return module;
     const bodies: Fn[] = [];
     const fused = options.fused !== false;
-    const fns = module.fns.map((fn) => new Fuser(ownRows(fn, fused), options.maxStorageBuffers ?? 8, fused, bodies).run());
+    const maxBuffers = options.maxStorageBuffers ?? 8;
+    const runs = ParameterRuns.of(module, options.maxBinding ?? webLimits.maxStorageBufferBindingSize!);
+    const fns = module.fns.map((fn) => new Fuser(ownRows(fn, fused), { maxBuffers, runs }, fused, bodies).run());
     return { ...module, stage: "kernel", fns: [...fns, ...bodies] } satisfies Module;
   },
 };
@@ -77,12 +82,12 @@ class Fuser {
 
   constructor(
     private readonly fn: Fn,
-    maxBuffers: number,
+    limits: Limits,
     private readonly fused: boolean,
     private readonly bodies: Fn[],
   ) {
-    this.facts = new Facts(fn);
-    this.groups = new Groups(this.facts, maxBuffers, fused);
+    this.facts = new Facts(fn, fused ? limits : undefined);
+    this.groups = new Groups(this.facts, limits.maxBuffers, fused);
   }
 
   run(): Fn {

@@ -20,9 +20,26 @@ export function writeRegions(facts: Facts, groups: Groups, turned: ReadonlySet<V
     need(fn.nodes[i]!.inputs[0]!);
   };
   for (const r of fn.results) need(r.value);
-  for (const group of ordered(facts, groups)) nodes.push(region(facts, groups, group, turned, bodies));
+  for (const group of ordered(facts, groups)) {
+    if (group.kind === "placed") nodes.push(...placed(facts, groups, group));
+    else nodes.push(region(facts, groups, group, turned, bodies));
+  }
   for (const i of [...aliases].sort((a, b) => a - b)) nodes.push(fn.nodes[i]!);
   return { ...fn, nodes };
+}
+
+/** The node and the views before it, down to what regions make: aliases all. */
+function placed(facts: Facts, groups: Groups, group: Group): Node[] {
+  const out: Node[] = [];
+  const visit = (v: Value): void => {
+    const i = facts.maker(v);
+    if (i === undefined || groups.of[i] !== undefined) return;
+    visit(facts.node(i).inputs[0]!);
+    out.push(facts.node(i));
+  };
+  const node = facts.node(group.members[0]!);
+  node.inputs.forEach(visit);
+  return [...out, node];
 }
 
 /** Everything before it is read; among those ready, by their last member. */
@@ -103,7 +120,7 @@ function region(facts: Facts, groups: Groups, group: Group, turned: ReadonlySet<
 
 /** Rows of which only one reduction is wanted are a plain reduction. */
 function kindOf(group: Group, body: Fn): RegionKind {
-  if (group.kind !== "rows") return group.kind;
+  if (group.kind !== "rows") return group.kind as RegionKind;
   const kinds = body.nodes.map((n) => opRow(n.op).fusion.kind);
   const reductions = body.nodes.filter((_, k) => kinds[k] === "anchor");
   const only = reductions.length === 1 && !kinds.includes("partial");

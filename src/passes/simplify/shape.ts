@@ -2,7 +2,7 @@
 import type { Node, Value } from "../../ir/graph.js";
 import { mul } from "../../ir/ops/elementwise.js";
 import { fill } from "../../ir/ops/pointwise.js";
-import { expand, expandTo, rename, slice, transpose } from "../../ir/ops/shape.js";
+import { concat, expand, expandTo, rename, slice, transpose } from "../../ir/ops/shape.js";
 import { sizeOf } from "../../ir/types.js";
 import { product, sameSize } from "../../program/size.js";
 import type { Rewriter, Rule } from "./rule.js";
@@ -176,6 +176,11 @@ export const shapeRules: readonly Rule[] = [
     ops: ["pad"],
     apply: (_r, node) => (number(node, "before") === 0 && number(node, "after") === 0 ? node.inputs[0] : undefined),
   },
+  {
+    name: "a sum of paddings that fill an axis between them → concat",
+    ops: ["add"],
+    apply: (r, node) => filled(r, node),
+  },
   { name: "concat of one → x", ops: ["concat"], apply: (_r, node) => (node.inputs.length === 1 ? node.inputs[0] : undefined) },
 ];
 
@@ -193,3 +198,35 @@ const unmoved = (node: Node): Value | undefined =>
 
 const sliceAt = (r: Rewriter, node: Node, x: Value, offset: number): Value =>
   slice(r, x, { axis: text(node, "axis"), from: number(node, "from") + offset, to: number(node, "to") + offset });
+
+/** The parts of an axis, one after the other, that a tree of sums puts together from paddings along it; undefined when some is missing. */
+function filled(r: Rewriter, node: Node): Value | undefined {
+  const first = paddingsIn(r, node)?.sort((a, b) => number(a, "before") - number(b, "before"));
+  if (!first || first.some((p) => text(p, "axis") !== text(first[0]!, "axis"))) return undefined;
+  const axis = text(first[0]!, "axis");
+  let at = 0;
+  for (const p of first) {
+    const size = sizeOf(p.inputs[0]!.type, axis);
+    if (number(p, "before") !== at || typeof size !== "number") return undefined;
+    at += size;
+  }
+  return at === sizeOf(node.outputs[0]!.type, axis)
+    ? concat(
+        r,
+        first.map((p) => p.inputs[0]!),
+        { axis },
+      )
+    : undefined;
+}
+
+/** The paddings that a tree of sums adds; undefined when it adds anything else. */
+function paddingsIn(r: Rewriter, node: Node): Node[] | undefined {
+  const out: Node[] = [];
+  for (const v of node.inputs) {
+    const made = r.made(v, "pad", "add");
+    const inner = made?.op === "add" ? paddingsIn(r, made) : made && [made];
+    if (!inner) return undefined;
+    out.push(...inner);
+  }
+  return out;
+}

@@ -1,6 +1,7 @@
 /**
  * A WebGPU device in Node, through Dawn. Dawn's objects must outlive everything made from them: an instance or adapter that the
- * garbage collector takes while a software driver still works ends the process. So each device is pinned here until `dispose`.
+ * garbage collector takes while a software driver still works, or while a callback of the binding still waits in the event loop, ends
+ * or blocks the process. So there is one instance for the whole process, and each device is pinned here until `dispose`.
  */
 import { fail } from "../../diagnostics/diagnostic.js";
 import { type DriverKind, driverVariable, kindOf } from "./driver.js";
@@ -55,14 +56,16 @@ export const computeLimits = [
   "minUniformBufferOffsetAlignment",
 ] as const;
 
-const pinned = new Set<readonly [GPU, GPUAdapter, GPUDevice]>();
+const pinned = new Set<readonly [GPUAdapter, GPUDevice]>();
+/** By their settings; never given up, because the binding asks them for events even after their last promise. */
+const instances = new Map<string, GPU>();
 
 export async function requestDevice(options: DeviceOptions = {}): Promise<DawnDevice> {
   mendPolling();
   const { create, globals } = await import("webgpu");
   // Timestamps are rounded to 0.1 ms against spying by pages; a profiler in Node wants them as they are.
   const settings = ["disable-dawn-features=timestamp_quantization"];
-  const gpu = create(options.backend ? [...settings, `backend=${options.backend}`] : settings);
+  const gpu = instanceFor(create, options.backend ? [...settings, `backend=${options.backend}`] : settings);
   const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? "high-performance" });
   if (!adapter) {
     const driver = process.env[driverVariable];
@@ -87,10 +90,17 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<DawnDe
   }
   const requiredLimits = options.limits ?? Object.fromEntries(computeLimits.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-  const pin = [gpu, adapter, device] as const;
+  const pin = [adapter, device] as const;
   pinned.add(pin);
   const dispose = () => {
     if (pinned.delete(pin)) device.destroy();
   };
   return { gpu, adapter, device, info, kind, globals: globals as DawnGlobals, dispose };
+}
+
+function instanceFor(create: (settings: string[]) => GPU, settings: string[]): GPU {
+  const key = settings.join();
+  const gpu = instances.get(key) ?? create(settings);
+  instances.set(key, gpu);
+  return gpu;
 }

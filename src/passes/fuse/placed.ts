@@ -1,0 +1,82 @@
+/**
+ * What needs no kernel because it is only a place in memory. A concat is one when its parts can be made where they belong: weights that
+ * lie side by side, gradients of q, k and v that the attention kernels store as one tensor. A slice along the first axis of what a dot
+ * or a sum makes is one too: the gradients of weights that lie side by side.
+ */
+import type { Node, Value } from "../../ir/graph.js";
+import { opRow } from "../../ir/ops/index.js";
+import { type ParameterRuns, weightKey, weightsOf } from "../../ir/parameter-runs.js";
+import { windowsOf } from "../../ir/strides.js";
+import { product } from "../../program/size.js";
+import type { Facts } from "./facts.js";
+
+export interface Limits {
+  readonly maxBuffers: number;
+  readonly runs: ParameterRuns;
+}
+
+/** Bindings begin at multiples of this. */
+const ALIGNMENT = 256;
+
+/** The values that a concat's operands are stored as, each in a window of it: none for weights; undefined when it is computed as any other op. */
+export function joinedOperands(facts: Facts, i: number, { maxBuffers, runs }: Limits): readonly Value[] | undefined {
+  const node = facts.node(i);
+  if (node.op !== "concat" || node.outputs[0]!.type.dtype !== "f32") return undefined;
+  const maker = (v: Value): Node | undefined => {
+    const k = facts.maker(v);
+    return k === undefined ? undefined : facts.node(k);
+  };
+  const weights = weightsOf(node, maker, (v) => facts.params.get(v));
+  if (weights) {
+    const run = runs.runOf(weightKey(weights[0]!)!);
+    return run?.length === weights.length && run.every((k, n) => k === weightKey(weights[n]!)) ? [] : undefined;
+  }
+  const views = (v: Value): Node | undefined => {
+    const k = facts.maker(v);
+    return k !== undefined && facts.roles[k] === "view" ? facts.node(k) : undefined;
+  };
+  const found = windowsOf(node, views)?.map((w) => w.root);
+  if (!found || new Set(found).size < found.length) return undefined;
+  const alone = node.inputs.every((v) => onlyRead(facts, v));
+  const roles = found.map((v) => facts.roles[facts.maker(v) ?? -1]);
+  if (!alone || !roles.every((r) => r === "kernel" || r === "pointwise")) return undefined;
+  // One kernel that computes all the parts is better still, where it may bind what they read.
+  if (roles.includes("pointwise") && stored(facts, found).size < maxBuffers) return undefined;
+  return found;
+}
+
+/** Whether nothing but this one way of views reads what stands behind `v`. */
+function onlyRead(facts: Facts, v: Value): boolean {
+  if (facts.directReaders(v).length !== 1 || facts.results.has(v)) return false;
+  const i = facts.maker(v);
+  return i === undefined || facts.roles[i] !== "view" || onlyRead(facts, facts.node(i).inputs[0]!);
+}
+
+/** What lies in memory in any case behind these values and what is elementwise before them. */
+function stored(facts: Facts, values: readonly Value[]): Set<Value> {
+  const found = new Set<Value>();
+  const seen = new Set<Value>();
+  const visit = (v: Value): void => {
+    if (seen.has(v)) return;
+    seen.add(v);
+    const i = facts.maker(v);
+    if (i === undefined || !["pointwise", "view", "free", "cheap"].includes(facts.roles[i]!)) found.add(v);
+    else for (const x of facts.node(i).inputs) visit(x);
+  };
+  for (const v of values) visit(v);
+  return found;
+}
+
+/** The slices that are places of their own: all that reads a dot's or a sum's result, each where a binding may begin. */
+export function partsOf(facts: Facts): number[] {
+  return facts.fn.nodes.flatMap((node, i) => {
+    if (opRow(node.op).fusion.kind !== "anchor" || facts.roles[i] === "pointwise") return [];
+    const v = node.outputs[0]!;
+    const row = product(v.type.shape.slice(1));
+    const readers = facts.directReaders(v);
+    if (typeof row !== "number" || v.type.dtype !== "f32" || readers.length < 2 || facts.results.has(v)) return [];
+    const fits = (n: Node): boolean =>
+      n.op === "slice" && n.attrs.axis === v.type.axes[0] && ((n.attrs.from as number) * row * 4) % ALIGNMENT === 0;
+    return readers.every((r) => fits(facts.node(r))) ? readers : [];
+  });
+}
