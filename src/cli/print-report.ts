@@ -30,6 +30,7 @@ export function printReport(report: Report, program: Program): string {
     "",
     entryTable(report),
     "",
+    ...secondStages(report),
     memoryTable(report),
     "",
   ].join("\n");
@@ -56,6 +57,14 @@ function entryTable({ entries }: Report): string {
     count(entry.macs),
   ]);
   return table([["entry", "dispatches", "", "kernels", "multiply-adds"], ...rows], [1, 3, 4]);
+}
+
+/** Dispatches that only end sums; they cost a launch and little else. */
+function secondStages({ entries }: Report): string[] {
+  const rows = entries.flatMap(({ name, secondStages: stages }) =>
+    Object.entries(stages).map(([label, n], i) => [i === 0 ? name : "", whole(n), label]),
+  );
+  return rows.length === 0 ? [] : [table([["second stages", "", ""], ...rows], [1]), ""];
 }
 
 /** Exact: what a session allocates for its slabs when it loads the entry alone, and when it loads them all. */

@@ -15,6 +15,9 @@ import { mul, product, type Size, sameSize } from "../program/size.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
 
+/** How the labels of dispatches begin that take the second stage of sums. */
+export const SECOND_STAGE = "second stage:";
+
 const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
 
 /** What the functions of a program share. */
@@ -334,12 +337,17 @@ const port = (name: string, type: TensorType, storage: number, kind: Port["kind"
 
 const place = (loc: Loc | undefined): string => (loc ? ` @ ${loc.file}:${loc.line}:${loc.column}` : "");
 
-/** "dot scores @ dit.graph.ts:41:12". */
+/** "dot scores @ dit.graph.ts:41:12". A map with a sum takes the second stage of what other kernels began. */
 function labelOf(node: Node, body: Fn): string {
-  const kind =
-    node.attrs.kind === "map"
-      ? (body.nodes.at(-1)?.op ?? "copy")
-      : (body.nodes.find((n) => ["anchor", "kernel"].includes(opRow(n.op).fusion.kind))?.op ?? "region");
   const names = node.outputs.map((v) => v.name).filter((n) => n !== undefined);
-  return `${kind}${names.length > 0 ? ` ${names.join(", ")}` : ""}${place(node.loc)}`;
+  return `${whatIs(node, body)}${names.length > 0 ? ` ${names.join(", ")}` : ""}${place(node.loc)}`;
+}
+
+function whatIs(node: Node, body: Fn): string {
+  if (node.attrs.kind !== "map") {
+    const main = body.nodes.find((n) => ["anchor", "kernel"].includes(opRow(n.op).fusion.kind));
+    return main?.op ?? body.nodes.find((n) => opRow(n.op).fusion.kind === "partial")?.op ?? "region";
+  }
+  const last = body.nodes.at(-1)?.op ?? "copy";
+  return body.nodes.some((n) => n.op === "sum") ? `${SECOND_STAGE} ${last}` : last;
 }

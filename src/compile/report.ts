@@ -1,9 +1,10 @@
 /** What a person wants to know about a compiled program: sizes, work, kernels, and the exact memory it will take. */
+import { SECOND_STAGE } from "../codegen/entry.js";
 import type { ScheduleSpec } from "../codegen/lower.js";
 import { costOf } from "../ir/cost.js";
 import type { Module } from "../ir/graph.js";
 import { pack, peak } from "../program/pack.js";
-import type { Program, StorageKind } from "../program/program.js";
+import type { Entry, Program, StorageKind } from "../program/program.js";
 import { evaluate, product } from "../program/size.js";
 
 export interface EntryReport {
@@ -12,6 +13,8 @@ export interface EntryReport {
   readonly dispatches: number;
   readonly distinctDispatches: number;
   readonly kernels: number;
+  /** Dispatches that only end sums which other kernels began, by their labels. */
+  readonly secondStages: Readonly<Record<string, number>>;
   /** Multiply-adds of one run. */
   readonly macs: number;
   /** Bytes by kind of what a session needs that loads this entry alone, at the report's batch. */
@@ -52,6 +55,7 @@ export function report(
       dispatches: entry.segments.reduce((n, s) => n + s.repeat * s.dispatches.length, 0),
       distinctDispatches: entry.segments.reduce((n, s) => n + s.dispatches.length, 0),
       kernels: new Set(entry.segments.flatMap((s) => s.dispatches.map((d) => d.kernel))).size,
+      secondStages: secondStages(entry),
       macs: segments.reduce(
         (n, s) => n + s.repeat * evaluate(costOf(graph, graph.fns.find((f) => f.name === s.fn)!).macs, batch),
         0,
@@ -75,4 +79,12 @@ export function report(
     peakBytes: bytes.byKind,
     peakTotal: bytes.total,
   };
+}
+
+function secondStages(entry: Entry): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { label } of entry.segments.flatMap((s) => s.dispatches)) {
+    if (label.startsWith(SECOND_STAGE)) counts[label] = (counts[label] ?? 0) + 1;
+  }
+  return counts;
 }
