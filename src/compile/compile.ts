@@ -39,6 +39,8 @@ export interface CompileOptions {
   readonly target?: "web" | "minimum" | Profile;
   /** Naive kernels alone: tells a driver's bug from ours. */
   readonly safe?: boolean;
+  /** false: one op a kernel, nothing raised or fused, which is what fusion is compared with; default true. */
+  readonly fused?: boolean;
   /** Sees the module after each pass; "trace" first. */
   readonly after?: (pass: string, module: Module) => void;
   /** Verify the module after each pass; default true. */
@@ -75,7 +77,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
   const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage: maxStorageBuffers = 8 } = profile.limits;
   const maxBinding = Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity);
   const kernels = pipeline(passes, graph, {
-    options: { maxStorageBuffers, maxBinding, differentiated: true },
+    options: { maxStorageBuffers, maxBinding, fused: options.fused ?? true, differentiated: true },
     verify: options.verify ?? true,
     after: (pass: Pass, module) => {
       stages.push({ pass: pass.name, module });

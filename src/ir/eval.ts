@@ -12,7 +12,8 @@ import { printType } from "./print.js";
 import { bodyOf, GRADIENT, REGION } from "./region.js";
 import type { DType, TensorType } from "./types.js";
 
-export type Precision = "f64" | "f32";
+/** How floats are stored: not rounded at all, as f32, or by a rule of the caller's own. */
+export type Precision = "f64" | "f32" | ((x: number) => number);
 
 /** Data handed in: row-major, any array of numbers; bools are 0 and 1. */
 export interface DenseInput {
@@ -96,6 +97,7 @@ export function roundingOf(dtype: DType, precision: Precision): (x: number) => n
   if (dtype === "i32") return (x) => x | 0;
   if (dtype === "u32") return (x) => x >>> 0;
   if (dtype === "bool" || precision === "f64") return (x) => x;
+  if (typeof precision === "function") return precision;
   return dtype === "f16" ? roundF16 : Math.fround;
 }
 

@@ -55,6 +55,7 @@ const inStep = (text: string): string => text.replaceAll("workgroupBarrier();", 
 describe.each([
   ["models/dit.graph.ts", "tiny"],
   ["models/mlp.graph.ts", "tiny"],
+  ["models/vit.graph.ts", "tiny"],
 ] as const)("%s, %s", (file, preset) => {
   test("kernels with workgroup memory have their barriers", async () => {
     const { bundle } = await compile(file, { preset, batch });

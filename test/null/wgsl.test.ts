@@ -20,6 +20,7 @@ const programs = [
   ["models/dit.graph.ts", "fashion"],
   ["models/dit.graph.ts", "DiT-S/4"],
   ["models/mlp.graph.ts", "mnist"],
+  ["models/vit.graph.ts", "mnist"],
 ] as const;
 const ways = [
   ["web", {}],

@@ -13,6 +13,7 @@ const models: readonly [file: string, preset: string][] = [
   ["models/dit.graph.ts", "small"],
   ["models/dit.graph.ts", "DiT-S/2"],
   ["models/mlp.graph.ts", "mnist"],
+  ["models/vit.graph.ts", "mnist"],
 ];
 const batches = [1, 2, 7];
 const reportBatch = 2;
