@@ -181,7 +181,7 @@ export class Emitter {
       case "concat":
         return this.concat(node, coords);
       case "iota":
-        return this.let(`i32(${this.pin(coords[v.type.axes.indexOf(node.attrs.axis as string)]!)})`);
+        return this.let(`${v.type.dtype}(${this.pin(coords[v.type.axes.indexOf(node.attrs.axis as string)]!)})`);
       case "gather":
         return this.gather(node, coords);
       case "draw":

@@ -10,6 +10,7 @@
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Node, Value } from "../ir/graph.js";
 import { opRow } from "../ir/ops/index.js";
+import { literal } from "../ir/ops/literal.js";
 import type { TensorType } from "../ir/types.js";
 import { printSize, product, type Size } from "../program/size.js";
 import { Emitter, toStored, Words } from "./emitter.js";
@@ -198,20 +199,28 @@ class Writer {
       for (const { value, binding } of results.filter((r) => this.kindOf(r.value) === "full"))
         emitter.lines.push(`b${binding}[row * ${length} + c] = ${toStored(emitter.at(value, this.full), value.type.dtype)};`);
     };
+    const partials = results.filter((r) => this.kindOf(r.value) === "partial");
+    const summand = (v: Value) =>
+      emitter.at(this.region.body.nodes.find((n) => n.outputs[0] === this.behind(v))!.inputs[0]!, this.full);
     const hasColumns = results.length > inRow.length;
     if (run === 1) {
+      const columns = () => {
+        storeColumns();
+        // A run of one row is its own sum.
+        for (const { value, binding } of partials) emitter.lines.push(`b${binding}[row * ${length} + c] = ${summand(value)};`);
+      };
       return emitter.scope(() => {
         emitter.lines.push("let row = strip;", ...decodeRow);
         reduce();
         storeRows();
-        if (hasColumns) emitter.lines.push(...along(emitter.scope(storeColumns)));
+        if (hasColumns) emitter.lines.push(...along(emitter.scope(columns)));
       }) as string[];
     }
     const lines: string[] = [];
     // The bound comes from the uniform: drivers that unroll sixteen rows take seconds to compile them and gain nothing.
     const rowsOfRun = this.words.named("run", run);
     const rowHead = [`let row = strip * ${run}u + r;`, ...decodeRow];
-    if (this.levels.length > 0) {
+    if (this.levels.length > 0 || inRow.length > 0) {
       const first = emitter.scope(() => {
         reduce();
         storeRows();
@@ -219,9 +228,13 @@ class Writer {
           emitter.lines.push(`keep(${k}u, r, ${emitter.at(v, this.rowCoords)}, lid);`);
         });
       });
-      lines.push(`for (var r = 0u; r < ${rowsOfRun}; r++) {`, ...indent([...rowHead, ...first]), "}", "sync();");
+      lines.push(
+        `for (var r = 0u; r < ${rowsOfRun}; r++) {`,
+        ...indent([...rowHead, ...first]),
+        "}",
+        ...(this.levels.length > 0 ? ["sync();"] : []),
+      );
     }
-    const partials = results.filter((r) => this.kindOf(r.value) === "partial");
     const sums = partials.map(() => `s${this.next++}`);
     const inRun = emitter.scope(() => {
       this.keptValues.forEach((v, k) => {
@@ -229,8 +242,7 @@ class Writer {
       });
       storeColumns();
       partials.forEach(({ value }, k) => {
-        const node = this.region.body.nodes.find((n) => n.outputs[0] === this.behind(value))!;
-        emitter.lines.push(`${sums[k]} += ${emitter.at(node.inputs[0]!, this.full)};`);
+        emitter.lines.push(`${sums[k]} += ${summand(value)};`);
       });
     });
     lines.push(
@@ -238,7 +250,7 @@ class Writer {
         `for (var c = lid; c < ${length}; c += WIDTH) {`,
         ...indent([
           ...decodeColumn,
-          ...sums.map((s) => `var ${s} = 0.0;`),
+          ...sums.map((s, k) => `var ${s} = ${literal(0, partials[k]!.value.type.dtype)};`),
           `for (var r = 0u; r < ${rowsOfRun}; r++) {`,
           ...indent([...rowHead, ...inRun]),
           "}",

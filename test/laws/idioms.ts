@@ -139,3 +139,40 @@ export const idioms: readonly ((g: Grower) => void)[] = [
     g.emit("stop_gradient", [x]);
   },
 ];
+
+/** Layer norm and attention in spellings that the raise passes know, now and then with a second reader inside, which forbids it. */
+export const patterns: readonly ((g: Grower) => void)[] = [
+  (g) => {
+    const x = g.value((v) => v.type.dtype === "f32" && typeof v.type.shape.at(-1) === "number" && g.elements(v.type) > 1);
+    const over = [x.type.axes.at(-1)!];
+    const back = (v: Value) => g.emit("expand", [v], { axes: x.type.axes, sizes: x.type.shape });
+    const mean = (v: Value) => {
+      const total = g.emit("sum", [v], { over });
+      return either(g, "mul", total, constant(g, total, 1 / Number(x.type.shape.at(-1))));
+    };
+    const centred = g.emit("sub", [x, back(mean(x))]);
+    const variance = mean(g.chance(0.5) ? g.emit("square", [centred]) : g.emit("mul", [centred, centred]));
+    const spread = g.emit("add", [variance, constant(g, variance, 0.1)]);
+    if (g.chance(0.5)) either(g, "mul", centred, back(g.emit("rsqrt", [spread])));
+    else g.emit("div", [centred, back(g.emit("sqrt", [spread]))]);
+    if (g.chance(0.2)) g.emit("square", [centred]);
+  },
+  (g) => {
+    const x = g.value((v) => v.type.dtype === "f32" && v.type.axes.length >= 2 && v.type.axes.length <= 3);
+    const q = g.most(x) > 2 ? g.emit("tanh", [x]) : x;
+    const [token, width] = g.shuffled(q.type.axes.slice(-2)) as [string, string];
+    const key = g.axis(q.type.axes);
+    const k = g.emit("rename", [q], { axes: q.type.axes.map((a) => (a === token ? key : a)) });
+    const scores = g.emit("dot", g.shuffled([q, k]), { over: [width] });
+    const scaled = g.chance(0.5) ? scores : either(g, "mul", scores, constant(g, scores, 0.5));
+    const e = g.emit("exp", [scaled]);
+    const total = g.emit("sum", [e], { over: [key] });
+    const like = (v: Value) => g.emit("expand", [total], { axes: v.type.axes, sizes: v.type.shape });
+    if (g.chance(0.5)) g.emit("dot", g.shuffled([g.emit("div", [e, like(e)]), k]), { over: [key] });
+    else {
+      const mixed = g.emit("dot", g.shuffled([e, k]), { over: [key] });
+      g.emit("div", [mixed, like(mixed)]);
+    }
+    if (g.chance(0.2)) g.emit("square", [scaled]);
+  },
+];

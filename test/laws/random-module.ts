@@ -11,7 +11,7 @@ import { type TensorType, tensorType } from "../../src/ir/types.js";
 import { normalTable } from "../../src/program/random.js";
 import { B, type Size, evaluate as sizeAt } from "../../src/program/size.js";
 import { randomDense, randomOf } from "../ir/samples.js";
-import { idioms } from "./idioms.js";
+import { idioms, patterns } from "./idioms.js";
 import { proposals } from "./proposals.js";
 
 export interface RandomCase {
@@ -160,7 +160,7 @@ function grow(g: Grower, counters: Counters): void {
     return;
   }
   if (g.chance(0.15)) {
-    g.pick(idioms)(g);
+    g.pick(g.chance(0.25) ? patterns : idioms)(g);
     return;
   }
   const three = [0, 1, 2].map(() => g.pick([...opTable.keys()]));

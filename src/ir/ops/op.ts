@@ -95,8 +95,8 @@ export type Fusion =
   | { readonly kind: "anchor" }
   | { readonly kind: "row"; readonly decompose: (b: Emit, inputs: readonly Value[], attrs: Attrs) => Value }
   | { readonly kind: "partial" }
-  /** `partial`: what it gives are parts of a sum as well. */
-  | { readonly kind: "kernel"; readonly partial?: boolean };
+  /** `partial`: what it gives are parts of a sum as well. `whole`: it reads operands from end to end, so they are stored, not looked at. */
+  | { readonly kind: "kernel"; readonly partial?: boolean; readonly whole?: boolean };
 
 export interface OpRules<S extends Schema> {
   readonly doc: string;

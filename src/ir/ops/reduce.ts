@@ -111,6 +111,7 @@ export const reduceOps: readonly AnyOp[] = [
     samples: [
       { inputs: [t("batch token hidden", 2, 12, 5)], attrs: { axis: "token", run: 4 } },
       { inputs: [t("token hidden", 6, 70)], attrs: { axis: "token", run: 6 } },
+      { inputs: [t("token hidden", 3, 5)], attrs: { axis: "token", run: 1 } },
     ] satisfies [Sample<{ axis: "str"; run: "int" }>, ...Sample<{ axis: "str"; run: "int" }>[]],
   }),
 ];

@@ -38,7 +38,7 @@ export const sumOfSquaresOps: readonly AnyOp[] = [
       macs: 0,
       flops: inputs.reduce((n, x) => n + 2 * x.shape.reduce((a: number, s) => a * (s as number), 1), 0),
     }),
-    fusion: { kind: "kernel", partial: true },
+    fusion: { kind: "kernel", partial: true, whole: true },
     samples: [{ inputs: [t("a b", 17, 33), t("a", 5), t("")], attrs: { parts: 1 } }],
   }),
 ];

@@ -85,7 +85,10 @@ export class Facts {
     return fusion.kind === "partial" || (fusion.kind === "kernel" && fusion.partial === true);
   }
 
-  /** A result that is a view of something, or a constant, is copied into memory of its own; one that only renames what is stored is not. */
+  /**
+   * A result that is a view of something, or a constant, is copied into memory of its own; one that only renames what is stored is not.
+   * So is an operand that is read as a whole buffer.
+   */
   private storeResults(): void {
     const store = (v: Value): void => {
       const i = this.made.get(v);
@@ -95,6 +98,10 @@ export class Facts {
       else this.roles[i] = "pointwise";
     };
     for (const { value } of this.fn.results) store(value);
+    for (const node of this.fn.nodes) {
+      const { fusion } = opRow(node.op);
+      if (fusion.kind === "kernel" && fusion.whole) for (const v of node.inputs) store(v);
+    }
   }
 
   private isCheap(node: Node): boolean {
