@@ -73,7 +73,7 @@ interface Scores {
 
 class AttentionPattern extends Pattern {
   attention(node: Node): Attention | undefined {
-    if (node.op === "dot") return this.product(node, (p, key) => this.probabilities(p, key));
+    if (node.op === "dot") return this.product(node, node, (p, key) => this.probabilities(p, key));
     // Normalised at the end: dot(e, v) / Σ e.
     const ends = node.op === "div" || node.op === "mul";
     if (!ends) return undefined;
@@ -81,7 +81,7 @@ class AttentionPattern extends Pattern {
       (node.op === "div" ? [[node.inputs[0]!, node.inputs[1]!] as const] : this.orders(node)).map(([x, d]) => () => {
         const dot = this.node(x, "dot");
         if (!dot) return undefined;
-        return this.product(dot, (p, key) => {
+        return this.product(dot, node, (p, key) => {
           const e = this.node(p, "exp");
           return e && this.isTotal(d, e, key, node.op === "mul") ? this.exponent(e, key) : undefined;
         });
@@ -89,8 +89,12 @@ class AttentionPattern extends Pattern {
     );
   }
 
-  /** dot(weights, v) over the keys, in either order of operands. */
-  private product(dot: Node, weights: (p: Value, key: readonly string[]) => Scores | undefined): Attention | undefined {
+  /** dot(weights, v) over the keys, in either order of operands. `last` ends the pattern: repeated inside, it has more axes than attention. */
+  private product(
+    dot: Node,
+    last: Node,
+    weights: (p: Value, key: readonly string[]) => Scores | undefined,
+  ): Attention | undefined {
     const key = dot.attrs.over as readonly string[];
     return this.first(
       this.orders(dot).map(([p, v]) => () => {
@@ -98,8 +102,10 @@ class AttentionPattern extends Pattern {
         if (!scores) return undefined;
         const found = { ...scores, v, key };
         const { over, scale } = found;
-        const fits = opRow("attention").infer([found.q.type, found.k.type, v.type], { over, key, scale } as never);
-        return typeof fits === "string" ? undefined : found;
+        const types = opRow("attention").infer([found.q.type, found.k.type, v.type], { over, key, scale } as never);
+        if (typeof types === "string") return undefined;
+        const [o] = "dtype" in types ? [types] : types;
+        return sameAxes(o!.axes, last.outputs[0]!.type.axes) ? found : undefined;
       }),
     );
   }

@@ -123,12 +123,14 @@ const product = Object.entries(routes).flatMap(([a, route]) =>
   ),
 );
 
-test.each(product)("%s", (_name, before) => {
-  const after = raiseAttention.run(before, {});
-  expect(after.fns[0]!.nodes.filter((n) => n.op === "attention").length).toBe(1);
-  const [expected, got] = [run(before), run(after)];
-  got.forEach((v, i) => {
-    expect(Math.abs(v - expected[i]!)).toBeLessThan(1e-9);
+describe(`${product.length} spellings`, () => {
+  test.each(product)("%s", (_name, before) => {
+    const after = raiseAttention.run(before, {});
+    expect(after.fns[0]!.nodes.filter((n) => n.op === "attention").length).toBe(1);
+    const [expected, got] = [run(before), run(after)];
+    got.forEach((v, i) => {
+      expect(Math.abs(v - expected[i]!)).toBeLessThan(1e-9);
+    });
   });
 });
 
