@@ -1,6 +1,7 @@
-/** Runs function `main` of a kernel-stage module on a device. */
+/** Runs kernel-stage modules that no model stands behind on a device. */
 import { lower } from "../../src/codegen/lower.js";
 import type { Module } from "../../src/ir/graph.js";
+import { bodyOf } from "../../src/ir/region.js";
 import { type Bundle, FORMAT, VERSION, webLimits } from "../../src/program/program.js";
 import type { DawnDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
@@ -10,9 +11,11 @@ export interface RunModuleOptions {
   readonly safe?: boolean;
 }
 
-/** A bundle around a bare module, for tests that need no model. */
+/** A bundle around a bare module: each function that no region calls is an entry. */
 export function bundleOf(module: Module, { batch = 1, safe = false }: RunModuleOptions = {}): Bundle {
-  const lowered = lower(module, [{ name: "main", segments: [{ fn: "main", repeat: 1 }] }], { batch, safe, variants: true });
+  const bodies = new Set(module.fns.flatMap((fn) => fn.nodes.map((node) => bodyOf(module, node))));
+  const entries = module.fns.filter((fn) => !bodies.has(fn)).map(({ name }) => ({ name, segments: [{ fn: name, repeat: 1 }] }));
+  const lowered = lower(module, entries, { batch, safe, variants: true });
   return {
     wgsl: lowered.wgsl,
     constants: new Uint8Array(),
@@ -33,6 +36,7 @@ export function bundleOf(module: Module, { batch = 1, safe = false }: RunModuleO
   };
 }
 
+/** Runs function `main`. */
 export async function runModule(
   module: Module,
   values: ReadonlyMap<string, { readonly data: Float64Array }>,
