@@ -153,8 +153,8 @@ function products(fn: Fn): Product[] {
       const repeat = made.get(other);
       const bias = repeat?.op === "expand" ? params.get(repeat.inputs[0]!) : undefined;
       const isBias = bias?.value.type.axes.length === 1 && bias.value.type.axes[0] === own;
-      const alone = repeat && (read.get(other) ?? []).length === 1 && !kept.has(other) && !kept.has(next.outputs[0]!);
-      if (isBias && alone) return [{ ...product, bias, nodes: [node, repeat, next], result: next.outputs[0]! }];
+      // The expand stays for whoever else reads it.
+      if (isBias && !kept.has(next.outputs[0]!)) return [{ ...product, bias, nodes: [node, next], result: next.outputs[0]! }];
     }
     return [{ ...product, bias: undefined, nodes: [node], result: y }];
   });

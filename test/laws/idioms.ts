@@ -138,9 +138,20 @@ export const idioms: readonly ((g: Grower) => void)[] = [
     g.emit(g.pick(["maximum", "minimum", "mul"]), [x, x]);
     g.emit("stop_gradient", [x]);
   },
+  (g) => {
+    const x = g.value((v) => v.type.dtype === "f32" && v.type.axes.length > 0 && typeof v.type.shape.at(-1) === "number");
+    const axis = x.type.axes.at(-1)!;
+    const size = Number(x.type.shape.at(-1));
+    const parts = [0, 1, 2].map((i) => g.emit("pad", [other(g, x)], { axis, before: i * size, after: (2 - i) * size }));
+    const [a, b, c] = g.shuffled(parts) as [Value, Value, Value];
+    either(g, "add", a, either(g, "add", b, c));
+  },
 ];
 
-/** Layer norm and attention in spellings that the raise passes know, now and then with a second reader inside, which forbids it. */
+/**
+ * Layer norm and attention in spellings that the raise passes know, now and then with a second reader inside, which forbids it, and
+ * several weights on one operand.
+ */
 export const patterns: readonly ((g: Grower) => void)[] = [
   (g) => {
     const x = g.value((v) => v.type.dtype === "f32" && typeof v.type.shape.at(-1) === "number" && g.elements(v.type) > 1);
@@ -174,5 +185,20 @@ export const patterns: readonly ((g: Grower) => void)[] = [
       g.emit("div", [mixed, like(mixed)]);
     }
     if (g.chance(0.2)) g.emit("square", [scaled]);
+  },
+  (g) => {
+    const x = g.value((v) => v.type.dtype === "f32" && v.type.axes.length <= 2 && v.type.shape.some((n) => n === 4 || n === 6));
+    const at = x.type.shape.findIndex((n) => n === 4 || n === 6);
+    const [over, width] = [x.type.axes[at]!, x.type.shape[at]!];
+    const biased = g.chance(0.5);
+    let wide = x;
+    for (let i = 0; i < 3; i++) {
+      const own = i === 0 || g.chance(0.5) ? "out" : g.axis([...x.type.axes, "out"]);
+      const weight = g.weight({ dtype: "f32", axes: [own, over], shape: [64, width] });
+      const y = g.emit("dot", [i === 2 ? g.emit("square", [x]) : x, weight], { over: [over] });
+      const bias = biased ? g.weight({ dtype: "f32", axes: [own], shape: [64] }) : undefined;
+      wide = bias ? either(g, "add", y, g.emit("expand", [bias], { axes: y.type.axes, sizes: y.type.shape })) : y;
+      g.emit("sum", [g.chance(0.5) ? g.emit("tanh", [wide]) : wide], { over: [own] });
+    }
   },
 ];

@@ -102,7 +102,8 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_name, pa
   });
 
   test("does something", () => {
-    if (pass.name.startsWith("raise-")) expect(cases.some((c) => pass.run(c.module, {}) !== c.module) || count < 200).toBe(true);
+    if (pass.name.startsWith("raise-") || pass.name === "batch-dots")
+      expect(cases.some((c) => pass.run(c.module, {}) !== c.module) || count < 200).toBe(true);
     if (!idempotent.includes(pass.name)) return;
     expect(cases.filter((c) => pass.run(c.module, {}) !== c.module).length).toBeGreaterThan(count / 10);
   });

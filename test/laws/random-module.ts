@@ -4,7 +4,7 @@
  */
 import { Builder } from "../../src/ir/builder.js";
 import { type DenseInput, runOp } from "../../src/ir/eval.js";
-import type { Attrs, Module, Node, Value } from "../../src/ir/graph.js";
+import type { Attrs, Module, Node, ParamKind, Value } from "../../src/ir/graph.js";
 import { opTable } from "../../src/ir/ops/index.js";
 import type { Dense } from "../../src/ir/ops/op.js";
 import { type TensorType, tensorType } from "../../src/ir/types.js";
@@ -126,8 +126,17 @@ export class Grower {
 
   elements = (type: TensorType): number => type.shape.reduce((n: number, size) => n * sizeAt(size, this.batch), 1);
 
-  private param(name: string, type: TensorType, domain: readonly [number, number], data?: Float64Array): Value {
-    const value = this.builder.param(name, this.pick(["input", "parameter", "constant"] as const), type);
+  /** A new weight, that nothing but its maker reads. */
+  weight = (type: TensorType): Value => this.param(`w${this.fresh++}`, type, [-1, 1], undefined, "parameter");
+
+  private param(
+    name: string,
+    type: TensorType,
+    domain: readonly [number, number],
+    data?: Float64Array,
+    kind: ParamKind = this.pick(["input", "parameter", "constant"] as const),
+  ): Value {
+    const value = this.builder.param(name, kind, type);
     const shape = type.shape.map((size) => sizeAt(size, this.batch));
     const dense = data ? { shape, data } : randomDense({ ...type, shape }, domain, this.random);
     this.inputs.set(name, dense);
