@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Io } from "./io.js";
-import { collect, commaList, wholeNumber } from "./options.js";
+import { collect, commaList, pairs, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly preset?: string;
@@ -15,6 +15,7 @@ interface Flags {
   readonly printAfter?: string;
   readonly target: string;
   readonly safe?: boolean;
+  readonly choose: readonly string[];
 }
 
 export function register(program: Command, io: Io): void {
@@ -35,6 +36,12 @@ export function register(program: Command, io: Io): void {
     .option("--print-after <pass>", "print the IR after this pass, or after all")
     .option("-t, --target <target>", "web, minimum, or a limits profile (see doctor --profile)", "web")
     .option("--safe", "naive kernels alone, to tell a driver's bug from ours")
+    .option(
+      "--choose <family=choice>",
+      "take this way of a kernel family wherever it applies, like matmul=workgroup-64x64 or attention=unfused; repeatable; an unknown one lists all",
+      collect,
+      [],
+    )
     .action((model: string, flags: Flags) =>
       compileCommand(
         model,
@@ -67,6 +74,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     set: flags.set,
     target: await readTarget(flags.target),
     safe: flags.safe ?? false,
+    choices: pairs("--choose", flags.choose),
     ...(flags.preset === undefined ? {} : { preset: flags.preset }),
     ...(flags.batch === undefined ? {} : { batch: flags.batch }),
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),

@@ -19,3 +19,12 @@ export const wholeNumber =
       ? n
       : fail("DIT7001", `${option} ${text}: expected a whole number from ${least}`);
   };
+
+/** `family=choice` texts of a repeatable option; the last of a family counts. */
+export const pairs = (option: string, texts: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    texts.map((text): [string, string] => {
+      const [, key, value] = /^([^=]+)=(.+)$/.exec(text) ?? fail("DIT7001", `${option} ${text}: expected family=choice`);
+      return [key!.trim(), value!.trim()];
+    }),
+  );

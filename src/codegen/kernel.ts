@@ -30,11 +30,22 @@ export interface FamilyOptions {
   readonly variants: boolean;
   /** Naive kernels alone. */
   readonly safe: boolean;
+  /** Choices that are made already, by family: `{ matmul: "workgroup-64x64" }`; it is taken wherever it applies. */
+  readonly choices?: Readonly<Record<string, string>>;
+}
+
+/** One of the ways in which a family can work. */
+export interface Choice {
+  readonly name: string;
+  /** What it is, and where it applies. */
+  readonly doc: string;
 }
 
 export interface Family {
   readonly name: string;
   readonly doc: string;
+  /** The ways to choose from, where there is more than one. */
+  readonly choices?: readonly Choice[];
   /** The kernel for this region, or undefined when the family does not apply. */
   readonly lower: (region: Region, options: FamilyOptions) => Lowered | undefined;
 }

@@ -23,6 +23,7 @@ import {
   VERSION,
 } from "../program/program.js";
 import { product, type Size } from "../program/size.js";
+import { checkedChoices } from "./choices.js";
 import { type Report, report } from "./report.js";
 import { targetProfile } from "./target.js";
 
@@ -41,6 +42,8 @@ export interface CompileOptions {
   readonly safe?: boolean;
   /** false: one op a kernel, nothing raised or fused, which is what fusion is compared with; default true. */
   readonly fused?: boolean;
+  /** Choices that are made already, by kernel family, like `{ matmul: "workgroup-64x64" }`; each is taken wherever it applies. */
+  readonly choices?: Readonly<Record<string, string>>;
   /** Sees the module after each pass; "trace" first. */
   readonly after?: (pass: string, module: Module) => void;
   /** Verify the module after each pass; default true. */
@@ -67,6 +70,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     });
   const batch = checkedBatch(options.batch ?? 1);
   const profile = targetProfile(options.target ?? "web");
+  const choices = checkedChoices(options.choices ?? {});
 
   const configured = model.definition.configured(settings.config);
   const traced = traceEntries(configured, model.definition.objective, settings.config, options.entries);
@@ -77,7 +81,13 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
   const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage: maxStorageBuffers = 8 } = profile.limits;
   const maxBinding = Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity);
   const kernels = pipeline(passes, graph, {
-    options: { maxStorageBuffers, maxBinding, fused: options.fused ?? true, differentiated: true },
+    options: {
+      maxStorageBuffers,
+      maxBinding,
+      fused: options.fused ?? true,
+      attention: choices.attention !== "unfused",
+      differentiated: true,
+    },
     verify: options.verify ?? true,
     after: (pass: Pass, module) => {
       stages.push({ pass: pass.name, module });
@@ -89,6 +99,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     batch,
     variants: profile.variants,
     safe: options.safe ?? false,
+    choices,
     maxBinding,
     maxStorageBuffers,
   });

@@ -83,8 +83,9 @@ export function wgslText({ program, wgsl }: Bundle): string {
     .join("\n");
 }
 
-const needs = ({ features = [], subgroupSize, limits = {} }: Requirement): string =>
+const needs = ({ features = [], subgroupSize, limits = {}, hardware = false }: Requirement): string =>
   [
+    ...(hardware ? ["a GPU"] : []),
     ...features,
     ...(subgroupSize === undefined ? [] : [`subgroups of ${subgroupSize}`]),
     ...Object.entries(limits).map(([name, limit]) => `${name} ${limit}`),

@@ -13,6 +13,8 @@ export interface PassOptions {
   readonly maxBinding?: number;
   /** raise-attention, raise-norm, batch-dots, stage-sums, fuse: false keeps every op a kernel of its own kind, but for elementwise chains. Default true. */
   readonly fused?: boolean;
+  /** raise-attention: false leaves attention the products and the softmax that it is written as. Default true. */
+  readonly attention?: boolean;
   /** simplify: gradients have been taken, so `stop_gradient` has done its work and may go. */
   readonly differentiated?: boolean;
 }

@@ -20,7 +20,8 @@ import { Pattern, sameAxes, wholeness } from "./pattern.js";
 export const raiseAttention: Pass = {
   name: "raise-attention",
   doc: "Find attention in primitives, in any spelling: softmax(scale · q·k) · v becomes attention, whose scores are never stored.",
-  run: (module, options) => (options.fused === false || module.stage === "kernel" ? module : mapFns(module, raised)),
+  run: (module, { fused = true, attention = true }) =>
+    fused && attention && module.stage !== "kernel" ? mapFns(module, raised) : module,
 };
 
 interface Attention {

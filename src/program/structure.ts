@@ -85,7 +85,12 @@ const live: Check = (value, at, say) =>
   list(count)(value, at, say) &&
   test("[first, last]", (v) => Array.isArray(v) && v.length === 2 && (v[0] as number) <= (v[1] as number))(value, at, say);
 
-const requirement = record({ features: maybe(list(text)), subgroupSize: maybe(positive), limits: maybe(table(number)) });
+const requirement = record({
+  features: maybe(list(text)),
+  subgroupSize: maybe(positive),
+  limits: maybe(table(number)),
+  hardware: maybe(flag),
+});
 const variant = record({ name: text, requires: requirement, file, workgroupSize: positive, tile: list(positive, 1) });
 const port = record({
   name: text,

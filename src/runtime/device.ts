@@ -1,6 +1,6 @@
 /**
- * What a program needs of a device, and which variant of each kernel a device gets. Decisions rest on features, limits and the
- * subgroup width alone; a vendor's name is never looked at, so the same facts always give the same choice.
+ * What a program needs of a device, and which variant of each kernel a device gets. Decisions rest on features, limits, the subgroup
+ * width and whether the adapter is a fallback; a vendor's name is never looked at, so the same facts always give the same choice.
  */
 import { type Kernel, type Program, type Requirement, type Variant, webLimits } from "../program/program.js";
 import { DitRuntimeError } from "./errors.js";
@@ -11,6 +11,8 @@ export interface DeviceFacts {
   readonly limits: Readonly<Record<string, number | undefined>>;
   /** The only subgroup width, where smallest and largest agree. */
   readonly subgroupSize: number | undefined;
+  /** Not a fallback adapter, which is a CPU. */
+  readonly hardware: boolean;
 }
 
 export interface VariantChoice {
@@ -25,14 +27,20 @@ interface Offer {
 }
 
 export function factsOf(offer: Offer, info: GPUAdapterInfo | undefined): DeviceFacts {
-  const { subgroupMinSize: least, subgroupMaxSize: most } = (info ?? {}) as {
+  const {
+    subgroupMinSize: least,
+    subgroupMaxSize: most,
+    isFallbackAdapter,
+  } = (info ?? {}) as {
     subgroupMinSize?: number;
     subgroupMaxSize?: number;
+    isFallbackAdapter?: boolean;
   };
   return {
     features: new Set(offer.features),
     limits: offer.limits as DeviceFacts["limits"],
     subgroupSize: least === most && least !== undefined && least > 0 ? least : undefined,
+    hardware: isFallbackAdapter !== true,
   };
 }
 
@@ -51,6 +59,7 @@ export function missing(requires: Requirement, facts: DeviceFacts): string[] {
     const found = facts.subgroupSize === undefined ? "not fixed" : String(facts.subgroupSize);
     reasons.push(`subgroup width ${found}, needs ${requires.subgroupSize}`);
   }
+  if (requires.hardware && !facts.hardware) reasons.push("a CPU, needs a GPU");
   for (const [name, needs] of Object.entries(requires.limits ?? {})) {
     const has = facts.limits[name];
     if (has === undefined) reasons.push(`no limit ${name}`);
@@ -89,8 +98,9 @@ export function selectVariant(kernel: Kernel, program: Program, facts: DeviceFac
   return { variant: last, why: "runs everywhere" };
 }
 
-const described = ({ features, subgroupSize, limits }: Requirement): string =>
+const described = ({ features, subgroupSize, limits, hardware }: Requirement): string =>
   [
+    ...(hardware ? ["a GPU"] : []),
     ...(features ?? []),
     ...(subgroupSize === undefined ? [] : [`subgroups of ${subgroupSize}`]),
     ...Object.entries(limits ?? {}).map(([name, value]) => `${name} ${value}`),

@@ -9,13 +9,14 @@ import { createSession } from "../../src/runtime/session.js";
 export interface RunModuleOptions {
   readonly batch?: number;
   readonly safe?: boolean;
+  readonly choices?: Readonly<Record<string, string>>;
 }
 
 /** A bundle around a bare module: each function that no region calls is an entry. */
-export function bundleOf(module: Module, { batch = 1, safe = false }: RunModuleOptions = {}): Bundle {
+export function bundleOf(module: Module, { batch = 1, safe = false, choices = {} }: RunModuleOptions = {}): Bundle {
   const bodies = new Set(module.fns.flatMap((fn) => fn.nodes.map((node) => bodyOf(module, node))));
   const entries = module.fns.filter((fn) => !bodies.has(fn)).map(({ name }) => ({ name, segments: [{ fn: name, repeat: 1 }] }));
-  const lowered = lower(module, entries, { batch, safe, variants: true });
+  const lowered = lower(module, entries, { batch, safe, choices, variants: true });
   return {
     wgsl: lowered.wgsl,
     constants: new Uint8Array(),

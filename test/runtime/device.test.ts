@@ -4,11 +4,12 @@ import { checkDevice, type DeviceFacts, deviceDescriptor, missing, selectVariant
 import { suggestion } from "../../src/runtime/errors.js";
 import { tiny } from "../program/tiny.js";
 
-const facts: DeviceFacts = { features: new Set(["subgroups"]), limits: { ...webLimits }, subgroupSize: 8 };
+const facts: DeviceFacts = { features: new Set(["subgroups"]), limits: { ...webLimits }, subgroupSize: 8, hardware: false };
 const variant = (name: string, requires: Requirement) => ({ name, requires, file: `${name}.wgsl`, workgroupSize: 64, tile: [1] });
 const kernel: Kernel = {
   ...tiny().program.kernels[0]!,
   variants: [
+    variant("tiles", { hardware: true }),
     variant("half", { features: ["shader-f16"] }),
     variant("wide", { features: ["subgroups"], subgroupSize: 32 }),
     variant("narrow", { features: ["subgroups"], subgroupSize: 8, limits: { maxComputeWorkgroupStorageSize: 16384 } }),
@@ -19,11 +20,15 @@ const kernel: Kernel = {
 describe("choosing variants", () => {
   it("takes the first whose wishes the device meets, and says why not the others", () => {
     expect(selectVariant(kernel, tiny().program, facts)).toEqual({
-      variant: kernel.variants[2],
-      why: "the device has subgroups, subgroups of 8, maxComputeWorkgroupStorageSize 16384; not half: no feature shader-f16; not wide: subgroup width 8, needs 32",
+      variant: kernel.variants[3],
+      why: "the device has subgroups, subgroups of 8, maxComputeWorkgroupStorageSize 16384; not tiles: a CPU, needs a GPU; not half: no feature shader-f16; not wide: subgroup width 8, needs 32",
     });
     const changing: DeviceFacts = { ...facts, subgroupSize: undefined };
     expect(selectVariant(kernel, tiny().program, changing).variant.name).toBe("plain");
+    expect(selectVariant(kernel, tiny().program, { ...changing, hardware: true })).toEqual({
+      variant: kernel.variants[0],
+      why: "the device has a GPU",
+    });
   });
 
   it("takes the last where the profile has no variants", () => {

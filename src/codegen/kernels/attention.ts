@@ -11,7 +11,7 @@ import { sizeOf } from "../../ir/types.js";
 import { product, type Size } from "../../program/size.js";
 import { Emitter, Words } from "../emitter.js";
 import { type Affine, atom, zero } from "../index-math.js";
-import { type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
+import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { decode, type Loop, mergeRuns, type Region, resultIndex, rowMajor, runs } from "../region.js";
 
 const THREADS = 64;
@@ -209,8 +209,15 @@ function naive(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   return { name: "naive", requires: {}, workgroupSize: THREADS, tile: [THREADS, 1], text };
 }
 
+/** Chosen where the op is made, by raise-attention: an attention that it leaves alone is products and a softmax like any others. */
+const attentionChoices: readonly Choice[] = [
+  { name: "fused", doc: "one kernel, and one for each gradient; scores are never stored" },
+  { name: "unfused", doc: "products and a softmax; scores are stored" },
+];
+
 export const attention: Family = {
   name: "attention",
+  choices: attentionChoices,
   doc: "Attention and its gradients, without the scores in memory: a few threads a query or key, tiles in workgroup memory.",
   lower: (region, options) => {
     if (region.kind !== "op") return undefined;

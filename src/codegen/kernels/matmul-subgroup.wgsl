@@ -17,7 +17,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let batch = tile / (tiles_n * tiles_m);
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
-  let c_base = (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
+  let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
 
   // Rows and columns past the edge are read again from the last and not stored; M and N are multiples of 4 where they are read or written by fours.
   var a_at: array<u32, A_LOADS>;
@@ -111,10 +111,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
       let m = m0 + 4u * (lane + S * q);
       if (4u * (lane + S * q) < TM && m < M) {
-        store_sum_a(m, total.x);
-        store_sum_a(m + 1u, total.y);
-        store_sum_a(m + 2u, total.z);
-        store_sum_a(m + 3u, total.w);
+        store_sum_a(m, batch, total.x);
+        store_sum_a(m + 1u, batch, total.y);
+        store_sum_a(m + 2u, batch, total.z);
+        store_sum_a(m + 3u, batch, total.w);
       }
     }
   }

@@ -1,4 +1,4 @@
-// matmul: C[m,n] = Σk A[m,k] · B[k,n] over up to two batch axes, any strides. Each thread keeps TM × TN results in registers; a
+// matmul-register: C[m,n] = Σk A[m,k] · B[k,n] over up to two batch axes, any strides. Each thread keeps TM × TN results in registers; a
 // workgroup of WX × WY threads covers a tile of TM·WY rows and TN·WX columns. Threads of a row read neighbouring columns of B, those of
 // a column the same rows of A. Rows and columns past the edge are read again from the last one and not stored.
 @compute @workgroup_size(WX * WY)
@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let batch = tile / tiles_m;
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
-  let c_base = (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
+  let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
 
   var a_at: array<u32, TM>;
   var b_at: array<u32, TN>;
@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
           }
           total += block;
         }
-        store_sum_a(m0 + i, total);
+        store_sum_a(m0 + i, batch, total);
       }
     }
   }
@@ -75,7 +75,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
           }
           total += block;
         }
-        store_sum_b(n0 + j * WX, total);
+        store_sum_b(n0 + j * WX, batch, total);
       }
     }
   }

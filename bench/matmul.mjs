@@ -1,0 +1,181 @@
+// Each design of the matmul on the products of DiT-S, and, in turn with them, the adapter's arithmetic ceiling: what part of it each
+// design reaches is a ratio of two times taken within the same second, so a machine with other work to do shifts it little.
+import { readFileSync } from "node:fs";
+import { fromDist } from "../scripts/dist.mjs";
+import { statistics } from "./statistics.mjs";
+
+/** Linear layers of DiT-S as [in, out]; at batch 2 there are 128 rows at patch 4, and 512 at patch 2. */
+const layers = { qkv: [384, 1152], proj: [384, 384], fc1: [384, 1536], fc2: [1536, 384] };
+const models = [
+  { rows: 128, layers: { ...layers, patch: [64, 384], final: [384, 128] } },
+  { rows: 512, layers: { ...layers, patch: [16, 384], final: [384, 32] } },
+];
+/** Tiles of any shape, which the summary is about; a few rows; and a product with something behind it. */
+const tiles = ["subgroup-tail", "workgroup-64x64", "workgroup-64x32", "register-4x4"];
+const shapes = [
+  ...models.flatMap(({ rows, layers: of }) =>
+    Object.entries(of).flatMap(([layer, [k, n]]) => [
+      { layer, form: "forward", m: rows, n, k, designs: tiles },
+      { layer, form: "dX", m: rows, n: k, k: n, designs: tiles },
+      { layer, form: "dW", m: n, n: k, k: rows, designs: tiles },
+    ]),
+  ),
+  { layer: "adaLN", form: "forward", m: 2, n: 2304, k: 384, designs: ["few-rows", ...tiles] },
+  { layer: "adaLN", form: "dX", m: 2, n: 384, k: 2304, designs: ["few-rows", ...tiles] },
+  { layer: "adaLN", form: "dW", m: 2304, n: 384, k: 2, designs: tiles },
+  { layer: "label", form: "forward", m: 16, n: 384, k: 384, designs: ["few-rows", ...tiles] },
+  { layer: "fc1, gelu", form: "forward", m: 128, n: 1536, k: 384, gelu: true, designs: ["subgroup-inline", ...tiles] },
+];
+/** Work of one timed submit, so that starting it costs little beside it; a slow design gets less. */
+const FLOP = 4e8;
+const FMA_FLOP = 2 * 16 * 512 * 128 * 64;
+
+export async function matmulJob(runs) {
+  const [{ requestDevice }, { createSession }] = await Promise.all(["runtime/node/dawn.js", "runtime/session.js"].map(fromDist));
+  const bundleOf = await bundler();
+  const dawn = await requestDevice();
+  const ceiling = await fmaKernel(dawn);
+  const results = [];
+  for (const shape of shapes) {
+    const flop = 2 * shape.m * shape.n * shape.k;
+    const repeat = Math.max(1, Math.round(FLOP / flop));
+    const candidates = [{ name: "ceiling", flop: FMA_FLOP, once: ceiling, times: [] }];
+    for (const name of shape.designs) {
+      const bundle = bundleOf(shape, name, repeat);
+      if (!bundle.program.kernels[0].variants.some((v) => v.name.startsWith(name.split("-")[0]))) continue;
+      const session = await createSession(bundle, dawn.device, { batch: 1 });
+      // The design is there, but this adapter may not be able to run it.
+      if (!session.variants[0].variant.startsWith(name.split("-")[0])) {
+        session.dispose();
+        continue;
+      }
+      const inputs = inputsOf(bundle.program);
+      const once = async (given) => {
+        await session.submit("main", given);
+        await session.idle();
+      };
+      const firstMs = await timed(() => once(inputs));
+      candidates.push({ name, flop: flop * repeat, once, firstMs, session, times: [] });
+    }
+    for (let round = 0; round < runs; round++) {
+      for (const c of candidates) c.times.push(await timed(() => c.once()));
+    }
+    for (const { session } of candidates) session?.dispose();
+    const found = candidates.map(({ name, flop: work, times, firstMs }) => {
+      const { medianMs, spread } = statistics(times);
+      return { name, gflopPerSecond: work / medianMs / 1e6, spread, ...(firstMs === undefined ? {} : { firstMs }) };
+    });
+    const { gflopPerSecond: top, spread } = found.shift();
+    const { designs: _, ...what } = shape;
+    results.push({
+      ...what,
+      ceiling: { gflopPerSecond: top, spread },
+      designs: found.map((d) => ({ ...d, ofCeiling: d.gflopPerSecond / top })),
+    });
+    console.error(`  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}`);
+  }
+  return { adapter: dawn.info.description, driver: dawn.kind, shapes: results };
+}
+
+/** Median and lowest part of the ceiling over the layers' shapes, for each design that ran them all. */
+export function summary(results) {
+  const plain = results.filter(({ layer }) => Object.hasOwn(models[0].layers, layer));
+  return tiles.map((name) => {
+    const parts = plain.map(({ designs }) => designs.find((d) => d.name === name)?.ofCeiling).filter((p) => p !== undefined);
+    const { medianMs: median, minMs: lowest } = statistics(parts);
+    return { name, shapes: parts.length, of: plain.length, median, lowest };
+  });
+}
+
+export async function bundler() {
+  const [{ Builder }, { dot }, { add }, { gelu }, { expandTo }, { fuse }, { lower }, { tensorType }, program] = await Promise.all(
+    [
+      "ir/builder.js",
+      "ir/ops/contract.js",
+      "ir/ops/elementwise.js",
+      "ir/ops/activations.js",
+      "ir/ops/shape.js",
+      "passes/fuse/index.js",
+      "codegen/lower.js",
+      "ir/types.js",
+      "program/program.js",
+    ].map(fromDist),
+  );
+  /** One product, run `repeat` times a submit. Rows are B · m, so that the kernel does not know them. */
+  return ({ form, m, n, k, gelu: ending }, choice, repeat) => {
+    const b = new Builder();
+    const input = (name, axes, ...shape) => b.param(name, "input", tensorType("f32", axes.split(" "), shape));
+    const x =
+      form === "dW"
+        ? dot(b, input("a", "k m", k, m), input("b", "k n", k, n), { over: ["k"] })
+        : dot(b, input("a", "m k", m, k), form === "dX" ? input("b", "k n", k, n) : input("b", "n k", n, k), { over: ["k"] });
+    const results = [{ name: "y", value: x }];
+    if (ending) {
+      results[0].value = add(b, x, expandTo(b, input("bias", "n", n), x.type));
+      results.push({ name: "gelu", value: gelu(b, results[0].value) });
+    }
+    const module = fuse.run({ stage: "graph", fns: [b.finish("main", results)] }, {});
+    const schedule = { name: "main", segments: [{ fn: "main", repeat }] };
+    const lowered = lower(module, [schedule], { batch: 1, variants: true, safe: false, choices: { matmul: choice } });
+    const { FORMAT, VERSION, webLimits } = program;
+    return {
+      wgsl: lowered.wgsl,
+      constants: new Uint8Array(),
+      program: {
+        format: FORMAT,
+        version: VERSION,
+        hash: "",
+        model: { name: "matmul", preset: "", config: {} },
+        profile: { name: "web", features: [], limits: webLimits, variants: true },
+        batch: 1,
+        storages: lowered.storages,
+        parameters: [],
+        constants: [],
+        kernels: lowered.kernels,
+        entries: lowered.entries,
+        report: {},
+      },
+    };
+  };
+}
+
+export function inputsOf(program) {
+  return Object.fromEntries(
+    program.entries[0].inputs.map(({ name, shape }) => [
+      name,
+      Float32Array.from({ length: shape.reduce((n, size) => n * size, 1) }, (_, i) => Math.sin(i)),
+    ]),
+  );
+}
+
+async function fmaKernel({ device, globals }) {
+  const { STORAGE, COPY_DST } = globals.GPUBufferUsage;
+  const invocations = 128 * 64;
+  const buffer = device.createBuffer({ size: 4 * (2 + invocations), usage: STORAGE | COPY_DST });
+  device.queue.writeBuffer(buffer, 0, new Float32Array([0.999, 0.5]));
+  const code = readFileSync(new URL("./fma.wgsl", import.meta.url), "utf8");
+  const module = device.createShaderModule({ code });
+  const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
+  const group = device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: [{ binding: 0, resource: { buffer } }],
+  });
+  const once = async () => {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(invocations / 64);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+  };
+  await once();
+  return once;
+}
+
+async function timed(task) {
+  const start = performance.now();
+  await task();
+  return performance.now() - start;
+}

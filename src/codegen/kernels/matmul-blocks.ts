@@ -1,0 +1,130 @@
+/**
+ * Reads of the operands in blocks of four by four, whatever way they lie: four k, and four rows of A (or columns of B) in a vec4 for each.
+ * Where an operand lies in fours along its rows that is a vec4 for each k, along K four vec4 that are turned in registers, else sixteen
+ * numbers. Past the end of K there are zeros; past the end of M and N the last ones again, which are never stored.
+ */
+import { type Affine, coefficient } from "../index-math.js";
+import { fnText } from "../kernel.js";
+import type { Loop } from "../region.js";
+import { inFours, type MatmulPlan, storeFourHook, storeHook, storesVectors } from "./matmul-plan.js";
+
+export interface Blocks {
+  /** Bindings that are read and written four numbers at a time. */
+  readonly vec4: readonly number[];
+  /** Whether neighbours along K lie side by side in B. */
+  readonly bAlongK: boolean;
+  /** The reads, and `store_row(base, m, n, batch, value)`: n … n + 3 of a row. */
+  readonly hooks: string;
+}
+
+interface Way {
+  readonly alongK: boolean;
+  four: boolean;
+  readonly bindings: readonly number[];
+}
+
+/**
+ * `tiles`: `fetch_x(to, base, own, k)` puts a block into workgroup memory, tile_x from `to` on, TILE_X vectors a k. `rows`: `row_a(base, m, k)`
+ * gives k … k + 3 of one row, `block_b(base, n, k)` a block as a matrix with a column for each k.
+ */
+export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
+  const rows = use === "rows";
+  const { shape: s, finish } = plan;
+  const wayOf = (x: Affine, own: Loop, binding: number, onlyAlongK: boolean): Way => {
+    const ownFour = !onlyAlongK && inFours(x, own, [s.k, ...s.batch]);
+    const kFour = inFours(x, s.k, [own, ...s.batch]);
+    return { alongK: kFour || (!ownFour && coefficient(x, s.k.name) === 1), four: kFour || ownFour, bindings: [binding] };
+  };
+  const a = wayOf(s.a, s.m, s.aBinding, rows);
+  const b = wayOf(s.b, s.n, s.bBinding, false);
+  const c = { four: storesVectors(plan) && inFours(s.c, s.n, [s.m, ...s.batch]), bindings: finish.bindings };
+  // A binding has one type: what is also read singly is read singly everywhere.
+  const single = new Set([...finish.reads, ...s.fold.sums.map((sum) => sum.binding)]);
+  const accesses = [a, b, c];
+  for (let before = -1; before !== single.size; ) {
+    before = single.size;
+    for (const x of accesses) {
+      x.four &&= !x.bindings.some((i) => single.has(i));
+      if (!x.four) for (const i of x.bindings) single.add(i);
+    }
+  }
+  return {
+    vec4: accesses.flatMap((x) => (x.four ? x.bindings : [])),
+    bAlongK: b.alongK,
+    hooks: [
+      rows ? rowHooks(a) : fetchHooks("a", "m", a),
+      rows ? blockHooks(b) : fetchHooks("b", "n", b),
+      finish.text,
+      c.four ? storeFourHook(plan) : storeHook(plan),
+      storeRowHook(c.four),
+    ].join("\n"),
+  };
+}
+
+const fours = (text: (j: number) => string): string => [0, 1, 2, 3].map(text).join(", ");
+
+/** A block whose operand lies in fours along K: its rows, read one after the other. */
+function rowsOfBlock(x: "a" | "b", own: "m" | "n", binding: number): string {
+  const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
+  return fours((i) => `b${binding}[(base + min(${own} + ${i}u, ${OWN} - 1u) * ${X}_${OWN} + k) / 4u]`);
+}
+
+/** `column_x(base, own, k)`: own … own + 3 at one k, of an operand that does not lie in fours along K. */
+function columnHooks(x: "a" | "b", own: "m" | "n", { four, bindings: [binding] }: Way): string {
+  const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
+  const head = `column_${x}(base: u32, ${own}: u32, k: u32) -> vec4f`;
+  if (four) {
+    const at = `base + min(${own}, ${OWN} - 4u) + min(k, K - 1u) * ${X}_K`;
+    return fnText(head, [`return select(vec4f(), b${binding}[(${at}) / 4u], k < K);`]);
+  }
+  return [
+    singleHook(x, own, binding!),
+    fnText(head, [`return vec4f(${fours((i) => `load_${x}(base, ${own} + ${i}u, k)`)});`]),
+  ].join("\n");
+}
+
+const singleHook = (x: "a" | "b", own: "m" | "n", binding: number): string => {
+  const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
+  const at = `base + min(${own}, ${OWN} - 1u) * ${X}_${OWN} + min(k, K - 1u) * ${X}_K`;
+  return fnText(`load_${x}(base: u32, ${own}: u32, k: u32) -> f32`, [`return select(0.0, b${binding}[${at}], k < K);`]);
+};
+
+function fetchHooks(x: "a" | "b", own: "m" | "n", way: Way): string {
+  const X = x.toUpperCase();
+  const head = `fetch_${x}(to: u32, base: u32, ${own}: u32, k: u32)`;
+  const put = (j: string, value: string) => `tile_${x}[to + ${j} * TILE_${X}] = ${value};`;
+  if (way.four && way.alongK) {
+    return fnText(head, [
+      `let block = transpose(mat4x4f(${rowsOfBlock(x, own, way.bindings[0]!)}));`,
+      ...[0, 1, 2, 3].map((j) => put(`${j}u`, `select(vec4f(), block[${j}], k < K)`)),
+    ]);
+  }
+  // A loop, which a driver may leave one: unrolled by us, sixteen reads of each operand take some drivers seconds to compile.
+  const loop = ["for (var j = 0u; j < 4u; j++) {", `  ${put("j", `column_${x}(base, ${own}, k + j)`)}`, "}"];
+  return `${columnHooks(x, own, way)}\n${fnText(head, loop)}`;
+}
+
+function blockHooks(b: Way): string {
+  const head = "block_b(base: u32, n: u32, k: u32) -> mat4x4f";
+  if (b.four && b.alongK) return fnText(head, [`return transpose(mat4x4f(${rowsOfBlock("b", "n", b.bindings[0]!)}));`]);
+  const block = fnText(head, [`return mat4x4f(${fours((j) => `column_b(base, n, k + ${j}u)`)});`]);
+  return `${columnHooks("b", "n", b)}\n${block}`;
+}
+
+/** Rows are walked along K, whose end a vec4 never crosses. */
+function rowHooks({ four, bindings: [binding] }: Way): string {
+  const head = "row_a(base: u32, m: u32, k: u32) -> vec4f";
+  if (four) return fnText(head, [`return b${binding}[(base + min(m, M - 1u) * A_M + k) / 4u];`]);
+  const row = fnText(head, [`return vec4f(${fours((j) => `load_a(base, m, k + ${j}u)`)});`]);
+  return `${singleHook("a", "m", binding!)}\n${row}`;
+}
+
+function storeRowHook(four: boolean): string {
+  const head = "store_row(base: u32, m: u32, n: u32, batch: u32, value: vec4f)";
+  if (four) return fnText(head, ["if (n < N) {", "  store(base + m * C_M + n, m, n, batch, value);", "}"]);
+  return fnText(head, [
+    "for (var j = 0u; j < min(4u, N - min(n, N)); j++) {",
+    "  store(base + m * C_M + (n + j) * C_N, m, n + j, batch, value[j]);",
+    "}",
+  ]);
+}

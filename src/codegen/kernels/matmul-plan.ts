@@ -1,0 +1,187 @@
+/**
+ * What every design of matmul starts from: the dot as M, N, K and batch loops with each operand's strides, the words of the uniform that
+ * say so, and the functions that the designs' texts call. Nothing here assumes an order in memory: A, B and C are addressed by an offset
+ * and a stride for each loop, and whether four neighbours can be read or written at once is asked of those.
+ */
+import { evaluate, type Size } from "../../program/size.js";
+import { Words } from "../emitter.js";
+import { type Finish, type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
+import { type Affine, coefficient } from "../index-math.js";
+import { fnText } from "../kernel.js";
+import type { Loop, Region } from "../region.js";
+
+/** The dot as M, N, K and batch, each loop's steps in every operand. */
+export interface MatmulShape {
+  readonly batch: readonly [Loop, Loop];
+  readonly m: Loop;
+  readonly n: Loop;
+  readonly k: Loop;
+  readonly a: Affine;
+  readonly b: Affine;
+  readonly c: Affine;
+  readonly aBinding: number;
+  readonly bBinding: number;
+  readonly fold: FoldLoops;
+}
+
+const none: Loop = { name: "none", range: 1 };
+const moves = (x: Affine, l: Loop): boolean => coefficient(x, l.name) !== 0;
+
+/** How the loops of a dot divide, undefined when it is no plain matrix product. */
+export function matmulShape(region: Region): MatmulShape | undefined {
+  if (region.kind !== "dot" || region.body.results[0]!.value.type.dtype !== "f32") return undefined;
+  const fold: FoldLoops = foldLoops(region);
+  const [a, b] = fold.strided;
+  if (!a || !b || fold.inner.length > 1) return undefined;
+  // A loop that moves neither operand (a repeated view) would compute the same again and again.
+  if (fold.outer.some((l) => !moves(a, l) && !moves(b, l))) return undefined;
+  const own = (x: Affine, other: Affine) =>
+    longest(
+      fold.outer.filter((l) => moves(x, l) && !moves(other, l)),
+      x,
+      region.batch,
+    );
+  const m = own(a, b);
+  const n = own(b, a);
+  // Further loops that move one operand alone are batch loops, in which the other stands still.
+  const batch = fold.outer.filter((l) => l !== m && l !== n);
+  if (batch.length > 2) return undefined;
+  const loads = fold.emitter.loads.map((l) => region.params[l.param]!);
+  return {
+    batch: batch.length === 2 ? [batch[0]!, batch[1]!] : [none, batch[0] ?? none],
+    m: m ?? none,
+    n: n ?? none,
+    k: fold.inner[0] ?? none,
+    a,
+    b,
+    c: fold.result,
+    aBinding: loads[0]!,
+    bBinding: loads.at(-1)!,
+    fold,
+  };
+}
+
+/** The loop along which the operand is contiguous, else the longest. */
+function longest(loops: readonly Loop[], x: Affine, batch: number): Loop | undefined {
+  const score = (l: Loop): number => (coefficient(x, l.name) === 1 ? Infinity : evaluate(l.range, batch));
+  return loops.reduce<Loop | undefined>((best, l) => (best && score(best) >= score(l) ? best : l), undefined);
+}
+
+/** The same product seen from the other side: Cᵀ = Bᵀ · Aᵀ. */
+export const turned = (s: MatmulShape): MatmulShape => ({
+  ...s,
+  m: s.n,
+  n: s.m,
+  a: s.b,
+  b: s.a,
+  aBinding: s.bBinding,
+  bBinding: s.aBinding,
+});
+
+/** A shape made ready for texts; one plan serves all variants of a kernel, which share its words. */
+export interface MatmulPlan {
+  readonly region: Region;
+  readonly shape: MatmulShape;
+  readonly words: Words;
+  readonly sizes: Readonly<Record<string, string>>;
+  readonly finish: Finish;
+  /** WGSL of each loop of the result, given m, n and the number of the batch. */
+  readonly loops: readonly string[];
+  readonly riding: { readonly consts: Readonly<Record<string, string>>; readonly hooks: string };
+}
+
+export function planOf(region: Region, shape: MatmulShape): MatmulPlan {
+  const { words, sizes } = matmulWords(shape);
+  const loops = shape.fold.outer.map((l) => loopText(shape, l, sizes));
+  const finish = shape.fold.finish(words);
+  return { region, shape, words, sizes, finish, loops, riding: ridingHooks(shape, loops, words) };
+}
+
+/** Sizes and strides of a matmul as words of the uniform, always in the same places: one text serves all shapes. */
+function matmulWords(s: MatmulShape): { words: Words; sizes: Record<string, string> } {
+  const words = new Words();
+  const sizes: Record<string, string> = {};
+  const put = (name: string, size: Size) => {
+    sizes[name] = words.named(name, size);
+  };
+  put("M", s.m.range);
+  put("N", s.n.range);
+  put("K", s.k.range);
+  put("BATCH0", s.batch[0].range);
+  put("BATCH1", s.batch[1].range);
+  for (const [name, x] of [
+    ["A", s.a],
+    ["B", s.b],
+    ["C", s.c],
+  ] as const) {
+    put(`${name}_OFFSET`, x.constant);
+    put(`${name}_BATCH0`, coefficient(x, s.batch[0].name));
+    put(`${name}_BATCH1`, coefficient(x, s.batch[1].name));
+    put(`${name}_M`, coefficient(x, s.m.name));
+    put(`${name}_N`, coefficient(x, s.n.name));
+    put(`${name}_K`, coefficient(x, s.k.name));
+  }
+  return { words, sizes };
+}
+
+function loopText(s: MatmulShape, l: Loop, sizes: Readonly<Record<string, string>>): string {
+  if (l.name === s.m.name) return "m";
+  if (l.name === s.n.name) return "n";
+  return l.name === s.batch[1].name ? `batch % ${sizes.BATCH1}` : `batch / ${sizes.BATCH1}`;
+}
+
+/**
+ * Stores of the sums that ride on the dot, `store_sum_a(m, batch, value)` and `store_sum_b(n, batch, value)`, and whether there are any.
+ * A sum has a place for each step of its operand's own loops; along the others the first step alone stores it.
+ */
+function ridingHooks(s: MatmulShape, loops: readonly string[], words: Words): MatmulPlan["riding"] {
+  const hook = (name: "a" | "b", own: "m" | "n", x: Affine, operand: 0 | 1) => {
+    const sums = s.fold.sums.filter((sum) => sum.operand === operand);
+    if (sums.length === 0) return { has: false, text: fnText(`store_sum_${name}(${own}: u32, batch: u32, value: f32)`, []) };
+    let place = "";
+    const still: string[] = [];
+    s.fold.outer.forEach((l, i) => {
+      if (moves(x, l)) place = place === "" ? loops[i]! : `(${place}) * ${words.size(l.range)} + ${loops[i]}`;
+      else if (s.batch.includes(l)) still.push(`${loops[i]} == 0u`);
+    });
+    const stores = sums.map((sum) => `b${sum.binding}[${place || "0u"}] = value;`);
+    const lines = still.length === 0 ? stores : [`if (${still.join(" && ")}) {`, ...stores.map((line) => `  ${line}`), "}"];
+    return { has: true, text: fnText(`store_sum_${name}(${own}: u32, batch: u32, value: f32)`, lines) };
+  };
+  const [a, b] = [hook("a", "m", s.a, 0), hook("b", "n", s.b, 1)];
+  return { consts: { SUM_A: String(a.has), SUM_B: String(b.has) }, hooks: `${a.text}\n${b.text}` };
+}
+
+const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
+
+/** Whether a tensor can be read or written four numbers at a time along `along`, and every other step keeps that alignment. */
+export function inFours(x: Affine, along: Loop, others: readonly Loop[]): boolean {
+  return (
+    coefficient(x, along.name) === 1 &&
+    byFour(along.range) &&
+    byFour(x.constant) &&
+    others.every((l) => byFour(coefficient(x, l.name)))
+  );
+}
+
+/** Whether all results are f32 and none is also read by what follows the dot: only then are four of them one vec4. */
+export const storesVectors = ({ finish }: MatmulPlan): boolean =>
+  finish.dtypes.every((d) => d === "f32") && !finish.bindings.some((b) => finish.reads.includes(b));
+
+/** `store(i, m, n, batch, value)`: one result, and what follows the dot. */
+export const storeHook = ({ finish, loops }: MatmulPlan): string =>
+  fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", finishLines(finish, loops, "i", "value"));
+
+/** The same for four neighbours along N at once: what follows the dot is applied to each. */
+export function storeFourHook({ finish, loops }: MatmulPlan): string {
+  const head = "store(i: u32, m: u32, n: u32, batch: u32, value: vec4f)";
+  if (finish.plain) return fnText(head, [`b${finish.bindings[0]}[i / 4u] = value;`]);
+  const done = [0, 1, 2, 3].map((j) => {
+    const args = loops.map((l) => (l === "n" ? `n + ${j}u` : l));
+    return `let d${j} = apply(${[...args, `value.${"xyzw"[j]}`].join(", ")});`;
+  });
+  return fnText(head, [
+    ...done,
+    ...finish.bindings.map((b, k) => `b${b}[i / 4u] = vec4f(d0.v${k}, d1.v${k}, d2.v${k}, d3.v${k});`),
+  ]);
+}

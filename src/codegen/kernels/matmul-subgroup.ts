@@ -1,0 +1,84 @@
+/** The subgroup form of matmul: written for one width, taken where the adapter has no other. */
+import { evaluate } from "../../program/size.js";
+import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
+import { inFours, type MatmulPlan, storeFourHook, storesVectors } from "./matmul-plan.js";
+
+/** Widths that adapters have; one text is made for each. */
+const widths = [4, 8, 16, 32];
+
+/** The least width of a GPU's subgroups where it is fixed; below it a subgroup is the vector of a CPU that stands in for one. */
+export const GPU_WIDTH = 32;
+
+/**
+ * Where what follows the dot is done: as each result is stored (inline), or in a loop of its own that takes the stored results up again
+ * (tail), which costs reads and saves text. `best` is by width: CPU drivers make code
+ * of the unrolled text that is a third slower and more, a GPU spends less on that than on reading again.
+ */
+export type SubgroupEnd = "inline" | "tail" | "best";
+
+/** The variants for all widths; none when the operands' order does not suit the form. */
+export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVariant[] {
+  const { a, b, c, m, n, k, batch, fold, aBinding, bBinding } = plan.shape;
+  const aAlongK = inFours(a, k, [m, ...batch]);
+  const aAlongM = !aAlongK && inFours(a, m, [k, ...batch]);
+  const bAlongK = aAlongK && inFours(b, k, [n, ...batch]);
+  const bAlongN = !bAlongK && inFours(b, n, [k, ...batch]);
+  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !inFours(c, n, [m, ...batch])) return [];
+  // Operands and results are read and written by fours; what follows the dot reads single numbers.
+  const { finish } = plan;
+  if (!storesVectors(plan) || [...finish.bindings, ...finish.reads].some((i) => i === aBinding || i === bBinding)) return [];
+  // Sums ride along where the operand is read by rows of the result anyway.
+  if (fold.sums.some((x) => x.operand === 1 || !aAlongM)) return [];
+  const tail = (width: number): boolean => !finish.plain && (end === "best" ? width < GPU_WIDTH : end === "tail");
+  return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, tail: tail(width) }));
+}
+
+interface Form {
+  readonly aAlongK: boolean;
+  readonly bAlongK: boolean;
+  readonly tail: boolean;
+}
+
+function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, tail }: Form): LoweredVariant {
+  const { region, words, sizes, finish, riding } = plan;
+  const { aBinding, bBinding } = plan.shape;
+  // Rows a subgroup makes. More would load less and take drivers longer to compile: unrolled text grows with TM · KU. No more than there
+  // are at the compile batch, but whole vectors of them.
+  const here = evaluate(plan.shape.m.range, region.batch);
+  const tm = [4, 8].find((rows) => rows >= here) ?? (aAlongK ? Math.max(16, s) : 32);
+  const text = kernelText({
+    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
+    enables: ["enable subgroups;"],
+    bindings: region.bindings,
+    vec4: [aBinding, bBinding, ...finish.bindings],
+    words,
+    consts: {
+      S: `${s}u`,
+      TM: `${tm}u`,
+      KU: aAlongK ? "4u" : "1u",
+      A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
+      A_ALONG_K: String(aAlongK),
+      B_ALONG_K: String(bAlongK),
+      TAIL: String(tail),
+      SUM_A: riding.consts.SUM_A!,
+    },
+    sizes,
+    hooks: [
+      fnText("load_a(i: u32) -> vec4f", [`return b${aBinding}[i / 4u];`]),
+      fnText("load_b(i: u32) -> vec4f", [`return b${bBinding}[i / 4u];`]),
+      fnText("store_raw(i: u32, value: vec4f)", [`b${finish.bindings[0]}[i / 4u] = value;`]),
+      fnText("load_raw(i: u32) -> vec4f", [`return b${finish.bindings[0]}[i / 4u];`]),
+      finish.text,
+      storeFourHook(plan),
+      riding.hooks,
+    ].join("\n"),
+    file: "./kernels/matmul-subgroup.wgsl",
+  });
+  return {
+    name: `subgroup-${s}`,
+    requires: { features: ["subgroups"], subgroupSize: s },
+    workgroupSize: s,
+    tile: [4 * s, tm, 1, 1],
+    text,
+  };
+}
