@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fromDist } from "../scripts/dist.mjs";
 import { jobs } from "./jobs.mjs";
+import { matmulJob } from "./matmul.mjs";
 import { statistics } from "./statistics.mjs";
 
 const [name, count] = process.argv.slice(2);
@@ -12,7 +13,8 @@ const runs = Number(count);
 const model = "models/dit.graph.ts";
 
 const { compile } = await fromDist("compile/compile.js");
-const result = job.kind === "compile" ? await compileJob() : await runJob();
+const kinds = { compile: compileJob, run: runJob, matmul: () => matmulJob(runs) };
+const result = await kinds[job.kind]();
 console.log(JSON.stringify({ ...job, ...result }));
 process.exit(0);
 

@@ -1,4 +1,4 @@
-// What is measured: compile times, and entries of models that come with the compiler at sizes that a software adapter can bear.
+// What is measured: compile times, the designs of the matmul, and entries of models that come with the compiler at sizes that a software adapter can bear.
 export const jobs = [
   { name: "compile tiny", kind: "compile", preset: "tiny", batch: 1 },
   { name: "compile DiT-S/2", kind: "compile", preset: "DiT-S/2", batch: 1 },
@@ -7,4 +7,6 @@ export const jobs = [
   { name: "forward fashion", kind: "run", preset: "fashion", entry: "forward", batch: 16 },
   { name: "train fashion", kind: "run", preset: "fashion", entry: "train_step", batch: 64 },
   { name: "train small", kind: "run", preset: "small", entry: "train_step", batch: 16 },
+  // Minutes long: only when it is asked for.
+  { name: "matmul", kind: "matmul", named: true },
 ];

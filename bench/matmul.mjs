@@ -1,8 +1,9 @@
-// Each design of the matmul on the products of DiT-S, and, in turn with them, the adapter's arithmetic ceiling: what part of it each
-// design reaches is a ratio of two times taken within the same second, so a machine with other work to do shifts it little.
+// Each design of the matmul on the products of DiT-S, and, in turn with them, the adapter's arithmetic ceiling. What part of the ceiling a
+// design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process, whose own threads do
+// the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of idle cores.
 import { readFileSync } from "node:fs";
 import { fromDist } from "../scripts/dist.mjs";
-import { statistics } from "./statistics.mjs";
+import { ms, statistics, table } from "./statistics.mjs";
 
 /** Linear layers of DiT-S as [in, out]; at batch 2 there are 128 rows at patch 4, and 512 at patch 2. */
 const layers = { qkv: [384, 1152], proj: [384, 384], fc1: [384, 1536], fc2: [1536, 384] };
@@ -26,8 +27,8 @@ const shapes = [
   { layer: "label", form: "forward", m: 16, n: 384, k: 384, designs: ["few-rows", ...tiles] },
   { layer: "fc1, gelu", form: "forward", m: 128, n: 1536, k: 384, gelu: true, designs: ["subgroup-inline", ...tiles] },
 ];
-/** Work of one timed submit, so that starting it costs little beside it; a slow design gets less. */
-const FLOP = 4e8;
+/** Least work of one timed submit, so that starting it costs little beside it. */
+const FLOP = 1e8;
 const FMA_FLOP = 2 * 16 * 512 * 128 * 64;
 
 export async function matmulJob(runs) {
@@ -54,40 +55,87 @@ export async function matmulJob(runs) {
         await session.submit("main", given);
         await session.idle();
       };
-      const firstMs = await timed(() => once(inputs));
+      const firstMs = (await timed(() => once(inputs))).ms;
       candidates.push({ name, flop: flop * repeat, once, firstMs, session, times: [] });
     }
     for (let round = 0; round < runs; round++) {
       for (const c of candidates) c.times.push(await timed(() => c.once()));
     }
     for (const { session } of candidates) session?.dispose();
-    const found = candidates.map(({ name, flop: work, times, firstMs }) => {
-      const { medianMs, spread } = statistics(times);
-      return { name, gflopPerSecond: work / medianMs / 1e6, spread, ...(firstMs === undefined ? {} : { firstMs }) };
+    const [ceilingFound, ...found] = candidates.map(({ name, flop: work, times, firstMs }) => {
+      const { medianMs, spread } = statistics(times.map(({ ms }) => ms));
+      const perCpuSecond =
+        dawn.kind === "hardware" ? {} : { gflopPerCpuSecond: work / statistics(times.map(({ cpuMs }) => cpuMs)).medianMs / 1e6 };
+      return {
+        name,
+        gflopPerSecond: work / medianMs / 1e6,
+        ...perCpuSecond,
+        spread,
+        ...(firstMs === undefined ? {} : { firstMs }),
+      };
     });
-    const { gflopPerSecond: top, spread } = found.shift();
     const { designs: _, ...what } = shape;
+    const part = (d, rate) => d[rate] / ceilingFound[rate];
     results.push({
       ...what,
-      ceiling: { gflopPerSecond: top, spread },
-      designs: found.map((d) => ({ ...d, ofCeiling: d.gflopPerSecond / top })),
+      ceiling: ceilingFound,
+      designs: found.map((d) => ({
+        ...d,
+        ofCeiling: part(d, "gflopPerSecond"),
+        ...(d.gflopPerCpuSecond === undefined ? {} : { ofCeilingCpu: part(d, "gflopPerCpuSecond") }),
+      })),
     });
     console.error(`  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}`);
   }
   return { adapter: dawn.info.description, driver: dawn.kind, shapes: results };
 }
 
-/** Median and lowest part of the ceiling over the layers' shapes, for each design that ran them all. */
-export function summary(results) {
+const percent = (part) => (part === undefined ? "" : `${Math.round(100 * part)} %`);
+
+/** A row for each shape and design, then the summary. */
+export function matmulReport({ driver, shapes: results }) {
+  const rows = results.flatMap(({ layer, form, m, n, k, ceiling, designs }) => [
+    [layer, form, `${m} × ${n} × ${k}`, "ceiling", ceiling.gflopPerSecond.toPrecision(3), "", "", percent(ceiling.spread), ""],
+    ...designs.map((d) => [
+      layer,
+      form,
+      `${m} × ${n} × ${k}`,
+      d.name,
+      d.gflopPerSecond.toPrecision(3),
+      percent(d.ofCeiling),
+      percent(d.ofCeilingCpu),
+      percent(d.spread),
+      ms(d.firstMs),
+    ]),
+  ]);
+  const head = ["layer", "form", "M × N × K", "design", "GFLOP/s", "of ceiling", "by CPU", "spread", "first ms"];
+  const whole = summary(results).map(({ name, shapes: count, of, clock, cpu }) => [
+    name,
+    `${count} of ${of}`,
+    percent(clock?.median),
+    percent(clock?.lowest),
+    percent(cpu?.median),
+    percent(cpu?.lowest),
+  ]);
+  const title = ["design", "shapes", "median", "lowest", "median by CPU", "lowest by CPU"];
+  return `matmul on ${driver}\n\n${table([head, ...rows])}\n\nPart of the ceiling over the layers of DiT-S/4 and DiT-S/2 at batch 2:\n${table([title, ...whole])}`;
+}
+
+/** Median and lowest part of the ceiling over the layers' shapes that a design can take. */
+function summary(results) {
   const plain = results.filter(({ layer }) => Object.hasOwn(models[0].layers, layer));
   return tiles.map((name) => {
-    const parts = plain.map(({ designs }) => designs.find((d) => d.name === name)?.ofCeiling).filter((p) => p !== undefined);
-    const { medianMs: median, minMs: lowest } = statistics(parts);
-    return { name, shapes: parts.length, of: plain.length, median, lowest };
+    const mine = plain.flatMap(({ designs }) => designs.filter((d) => d.name === name));
+    const over = (key) => {
+      const { medianMs: median, minMs: lowest } = statistics(mine.map((d) => d[key]));
+      return { median, lowest };
+    };
+    const cpu = mine[0]?.ofCeilingCpu === undefined ? {} : { cpu: over("ofCeilingCpu") };
+    return { name, shapes: mine.length, of: plain.length, ...(mine.length > 0 ? { clock: over("ofCeiling") } : {}), ...cpu };
   });
 }
 
-export async function bundler() {
+async function bundler() {
   const [{ Builder }, { dot }, { add }, { gelu }, { expandTo }, { fuse }, { lower }, { tensorType }, program] = await Promise.all(
     [
       "ir/builder.js",
@@ -139,7 +187,7 @@ export async function bundler() {
   };
 }
 
-export function inputsOf(program) {
+function inputsOf(program) {
   return Object.fromEntries(
     program.entries[0].inputs.map(({ name, shape }) => [
       name,
@@ -175,7 +223,8 @@ async function fmaKernel({ device, globals }) {
 }
 
 async function timed(task) {
-  const start = performance.now();
+  const [start, before] = [performance.now(), process.cpuUsage()];
   await task();
-  return performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
+  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
 }

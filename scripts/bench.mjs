@@ -1,7 +1,8 @@
 // Times the compiler and its programs, each job on each adapter in a process of its own; a table, and everything in out/bench.json.
-//   npm run bench                                       all jobs, on lavapipe and SwiftShader
+//   npm run bench                                       all jobs but matmul, on lavapipe and SwiftShader
 //   npm run bench -- forward --adapter lavapipe         jobs whose name has this word, on one adapter (hardware, lavapipe, swiftshader)
 //   npm run bench -- "train fashion" --runs 10
+//   npm run bench -- matmul                             each design on each product of DiT-S, beside the arithmetic ceiling
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -9,6 +10,7 @@ import { cpus, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { jobs } from "../bench/jobs.mjs";
+import { matmulReport } from "../bench/matmul.mjs";
 import { ms, table } from "../bench/statistics.mjs";
 import { fromDist, root } from "./dist.mjs";
 
@@ -24,7 +26,9 @@ const { values, positionals } = parseArgs({
 const kinds = ["hardware", "lavapipe", "swiftshader"];
 const adapters = values.adapter ?? ["lavapipe", "swiftshader"];
 const runs = Number(values.runs);
-const chosen = jobs.filter(({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)));
+const chosen = jobs.filter(({ name, named }) =>
+  positionals.length === 0 ? !named : positionals.some((word) => name.includes(word)),
+);
 if (adapters.some((kind) => !kinds.includes(kind)) || !(Number.isInteger(runs) && runs >= 1) || chosen.length === 0) {
   console.error(`usage: npm run bench -- [JOB …] [--adapter ${kinds.join("|")}] [--runs N] [--output FILE] [--no-build]`);
   console.error(`jobs: ${jobs.map(({ name }) => name).join(", ")}`);
@@ -55,6 +59,7 @@ writeFileSync(
 );
 console.log(`commit ${commit()}, Node ${process.version}, ${machine.cores} × ${machine.cpu}, ${runs} runs after warm-up\n`);
 console.log(report());
+for (const r of results) if (r.kind === "matmul") console.log(`\n${matmulReport(r)}`);
 console.log(`\nwrote ${output}`);
 for (const failure of failures) console.error(`error: ${failure}`);
 process.exit(failures.length > 0 ? 1 : 0);
@@ -105,7 +110,12 @@ function report() {
     "MiB",
     "reference",
   ];
-  const rows = results.map((r) => [
+  const rows = results.flatMap((r) => (r.kind === "matmul" ? [] : [row(r)]));
+  return rows.length === 0 ? "" : table([head, ...rows]);
+}
+
+function row(r) {
+  return [
     r.name,
     r.driver ?? "-",
     String(r.batch),
@@ -119,6 +129,5 @@ function report() {
     r.dispatches === undefined ? "" : String(r.dispatches),
     r.memoryBytes === undefined ? "" : (r.memoryBytes / 2 ** 20).toFixed(0),
     r.referenceBeforeMs === undefined ? "" : `${ms(r.referenceBeforeMs)} → ${ms(r.referenceAfterMs)}`,
-  ]);
-  return table([head, ...rows]);
+  ];
 }

@@ -63,6 +63,16 @@ describe("--emit", () => {
     expect([...all.out.matchAll(/^\/\/ after (\S+)$/gm)].map((m) => m[1]).slice(0, 2)).toEqual(["trace", "raise-attention"]);
   });
 
+  test("--choose takes one way of a family, and is part of the program", async () => {
+    const forward = (...more: string[]) => dit(model("dit"), "--preset", "tiny", "--entry", "forward", "--emit", "wgsl", ...more);
+    const usual = await forward();
+    expect(usual.out).toMatch(/^\/\/ family attention, /m);
+    const chosen = await forward("--choose", "matmul=workgroup-64x64", "--choose", "attention=unfused");
+    expect(chosen.out).not.toMatch(/^\/\/ family attention, /m);
+    const variants = [...chosen.out.matchAll(/^\/\/ family matmul, variant (\S+), needs (.*), tile/gm)];
+    expect(new Set(variants.map(([, name, needs]) => `${name} ${needs}`))).toEqual(new Set(["workgroup-64x64 nothing"]));
+  });
+
   test("--safe makes kernels without variants of any kind", async () => {
     const { out } = await tiny("--safe", "--emit", "wgsl");
     expect(out).not.toContain("subgroup");
@@ -115,6 +125,9 @@ describe("bad input is one clear error, exit code 1, and nothing written", () =>
     [["--target", "./no-such.json"], "cannot read ./no-such.json", "check the path"],
     [["--emit", "asm"], "argument 'asm' is invalid", "ir, wgsl, plan, report"],
     [["--print-after", "fues"], "there is no such pass", "did you mean"],
+    [["--choose", "matmul=wokgroup-64x64"], 'matmul has no choice "wokgroup-64x64"', "matmul=workgroup-64x64"],
+    [["--choose", "matmull=few-rows"], 'there is nothing to choose for "matmull"', "attention=unfused"],
+    [["--choose", "matmul"], "--choose matmul: expected family=choice", ""],
     [["--prset", "tiny"], "unknown option '--prset'", "--preset"],
   ] as const)("%j", async (flags, message, help) => {
     const out = at("never");

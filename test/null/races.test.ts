@@ -5,10 +5,18 @@
  */
 import { describe, expect, test } from "vitest";
 import { detectRaces } from "wgsl_reflect/wgsl_reflect.module.js";
+import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
 import { compile } from "../../src/compile/compile.js";
+import { Builder } from "../../src/ir/builder.js";
+import type { Module } from "../../src/ir/graph.js";
+import { dot } from "../../src/ir/ops/contract.js";
+import { sum } from "../../src/ir/ops/shape.js";
+import { tensorType } from "../../src/ir/types.js";
+import { fuse } from "../../src/passes/fuse/index.js";
 import { fold, uniformWords } from "../../src/program/grid.js";
 import type { Bundle, Dispatch, Kernel, Variant } from "../../src/program/program.js";
 import { evaluate } from "../../src/program/size.js";
+import { bundleOf } from "../gpu/run-module.js";
 
 const batch = 1;
 
@@ -69,5 +77,36 @@ describe.each([
       expect(problems(bundle, kernel, bare).join(), kernel.variant.file).toContain("Data race");
     }
     console.log(`${file} ${preset}: ${kernels.length} kernels without a race, of ${[...families.keys()].join(", ")}`);
+  });
+});
+
+/** dyᵀ · x and the sum of dy, or x · Wᵀ, with more of K than a step of a tile takes. */
+function product(form: "nt" | "tn", [m, n, k]: readonly [number, number, number]): Module {
+  const b = new Builder();
+  const input = (name: string, axes: string, ...shape: number[]) =>
+    b.param(name, "input", tensorType("f32", axes.split(" "), shape));
+  const left = form === "nt" ? input("a", "m k", m, k) : input("a", "k m", k, m);
+  const right = form === "nt" ? input("b", "n k", n, k) : input("b", "k n", k, n);
+  const results = [{ name: "y", value: dot(b, left, right, { over: ["k"] }) }];
+  if (form === "tn") results.push({ name: "sum", value: sum(b, left, { over: ["k"] }) });
+  return fuse.run({ stage: "graph", fns: [b.finish("main", results)] }, {});
+}
+
+describe.each(matmulChoices.map(({ name }) => name))("matmul, %s", (choice) => {
+  test.each([
+    ["nt", [3, 8, 36]],
+    ["nt", [3, 7, 35]],
+    ["tn", [8, 8, 20]],
+    ["tn", [5, 7, 19]],
+  ] as const)("%s of %j", (form, sizes) => {
+    const bundle = bundleOf(product(form, sizes), { choices: { matmul: choice } });
+    const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.split("-")[0] === choice.split("-")[0]);
+    // Few rows carry no sums, and the other designs have no workgroup memory.
+    const has = choice.startsWith("workgroup") || (choice === "few-rows" && form === "nt");
+    expect(kernels).toHaveLength(has ? 1 : 0);
+    for (const kernel of kernels) {
+      expect(problems(bundle, kernel, kernel.text)).toEqual([]);
+      expect(problems(bundle, kernel, kernel.text.replaceAll("workgroupBarrier();", "")).join()).toContain("Data race");
+    }
   });
 });

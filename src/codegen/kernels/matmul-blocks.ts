@@ -64,9 +64,9 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
 const fours = (text: (j: number) => string): string => [0, 1, 2, 3].map(text).join(", ");
 
 /** A block whose operand lies in fours along K: its rows, read one after the other. */
-function rowsOfBlock(x: "a" | "b", own: "m" | "n", binding: number): string {
+function rowsOfBlock(x: "a" | "b", own: "m" | "n", k: string, binding: number): string {
   const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
-  return fours((i) => `b${binding}[(base + min(${own} + ${i}u, ${OWN} - 1u) * ${X}_${OWN} + k) / 4u]`);
+  return fours((i) => `b${binding}[(base + min(${own} + ${i}u, ${OWN} - 1u) * ${X}_${OWN} + ${k}) / 4u]`);
 }
 
 /** `column_x(base, own, k)`: own … own + 3 at one k, of an operand that does not lie in fours along K. */
@@ -95,8 +95,8 @@ function fetchHooks(x: "a" | "b", own: "m" | "n", way: Way): string {
   const put = (j: string, value: string) => `tile_${x}[to + ${j} * TILE_${X}] = ${value};`;
   if (way.four && way.alongK) {
     return fnText(head, [
-      `let block = transpose(mat4x4f(${rowsOfBlock(x, own, way.bindings[0]!)}));`,
-      ...[0, 1, 2, 3].map((j) => put(`${j}u`, `select(vec4f(), block[${j}], k < K)`)),
+      `let turned = transpose(mat4x4f(${rowsOfBlock(x, own, "min(k, K - 4u)", way.bindings[0]!)}));`,
+      ...[0, 1, 2, 3].map((j) => put(`${j}u`, `select(vec4f(), turned[${j}], k < K)`)),
     ]);
   }
   // A loop, which a driver may leave one: unrolled by us, sixteen reads of each operand take some drivers seconds to compile.
@@ -106,7 +106,7 @@ function fetchHooks(x: "a" | "b", own: "m" | "n", way: Way): string {
 
 function blockHooks(b: Way): string {
   const head = "block_b(base: u32, n: u32, k: u32) -> mat4x4f";
-  if (b.four && b.alongK) return fnText(head, [`return transpose(mat4x4f(${rowsOfBlock("b", "n", b.bindings[0]!)}));`]);
+  if (b.four && b.alongK) return fnText(head, [`return transpose(mat4x4f(${rowsOfBlock("b", "n", "k", b.bindings[0]!)}));`]);
   const block = fnText(head, [`return mat4x4f(${fours((j) => `column_b(base, n, k + ${j}u)`)});`]);
   return `${columnHooks("b", "n", b)}\n${block}`;
 }

@@ -3,9 +3,9 @@
 // enough threads run however few the columns are. At the end the lanes' parts are added in workgroup memory, PASS rows at a time, in fixed
 // order. More than ROWS rows are more workgroups.
 //   B_ALONG_K: B lies k by k (weights stored [out, in]), lanes of four columns are neighbours      else column by column, groups are
-var<workgroup> parts: array<vec4f, PASS * LANES * GROUPS>;
+var<workgroup> parts: array<vec4f, PASS * THREADS>;
 
-@compute @workgroup_size(LANES * GROUPS)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let tiles_n = (N + 4u * GROUPS - 1u) / (4u * GROUPS);
   let tiles_m = (M + ROWS - 1u) / ROWS;
@@ -31,16 +31,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   }
   for (var first = 0u; first < ROWS; first += PASS) { // unroll
     for (var r = 0u; r < PASS; r++) { // unroll
-      parts[r * (LANES * GROUPS) + lid] = sum[first + r];
+      parts[r * THREADS + lid] = sum[first + r];
     }
     workgroupBarrier();
-    for (var i = lid; i < PASS * GROUPS; i += LANES * GROUPS) {
+    for (var i = lid; i < PASS * GROUPS; i += THREADS) {
       let g = i % GROUPS;
       let r = i / GROUPS;
       let m = m0 + first + r;
       var value = vec4f();
       for (var l = 0u; l < LANES; l++) {
-        value += parts[r * (LANES * GROUPS) + select(l * GROUPS + g, g * LANES + l, B_ALONG_K)];
+        value += parts[r * THREADS + select(l * GROUPS + g, g * LANES + l, B_ALONG_K)];
       }
       if (m < M) {
         store_row(c_base, m, n0 + 4u * g, batch, value);

@@ -44,6 +44,7 @@ export function workgroupTile(plan: MatmulPlan, tm: 4 | 8): LoweredVariant {
     vec4,
     words,
     consts: {
+      THREADS: count(wx * wy),
       TM: count(tm),
       WX: count(wx),
       WY: count(wy),
@@ -82,6 +83,7 @@ export function fewRows(plan: MatmulPlan): LoweredVariant {
     vec4,
     words,
     consts: {
+      THREADS: count(threads),
       ROWS: count(rows),
       LANES: count(LANES),
       GROUPS: count(groups),

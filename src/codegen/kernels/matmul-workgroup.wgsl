@@ -9,7 +9,7 @@ const TILE_B = BN / 4u;
 var<workgroup> tile_a: array<vec4f, BK * TILE_A>;
 var<workgroup> tile_b: array<vec4f, BK * TILE_B>;
 
-@compute @workgroup_size(WX * WY)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let tiles_n = (N + BN - 1u) / BN;
   let tiles_m = (M + BM - 1u) / BM;
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   var sum: array<vec4f, TM>;
   var total = vec4f();
   for (var k0 = 0u; k0 < K; k0 += BK) {
-    for (var i = lid; i < (TILE_A + TILE_B) * BK / 4u; i += WX * WY) {
+    for (var i = lid; i < (TILE_A + TILE_B) * BK / 4u; i += THREADS) {
       let quad = i % 8u + i / (2u * BK) * 8u;
       let k = (i / 8u) % (BK / 4u) * 4u;
       if (quad < TILE_A) {
@@ -52,18 +52,18 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     }
     // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
     if (SUM_A && n0 == 0u && lid < TILE_A) {
-      var block = vec4f();
+      var part = vec4f();
       for (var k = 0u; k < BK; k++) {
-        block += tile_a[k * TILE_A + lid];
+        part += tile_a[k * TILE_A + lid];
       }
-      total += block;
+      total += part;
     }
     if (SUM_B && m0 == 0u && lid >= TILE_A && lid < TILE_A + TILE_B) {
-      var block = vec4f();
+      var part = vec4f();
       for (var k = 0u; k < BK; k++) {
-        block += tile_b[k * TILE_B + lid - TILE_A];
+        part += tile_b[k * TILE_B + lid - TILE_A];
       }
-      total += block;
+      total += part;
     }
     workgroupBarrier();
   }
