@@ -240,7 +240,12 @@ export class EntryFn {
         this.at.set(v, part);
       });
     }
-    const units = [...new Set(node.inputs.map((v) => this.host.packOf(this.storageOf(v)) ?? this.storageOf(v)))];
+    // A pack once, however many of its parts are there; a tensor that stands twice counts twice.
+    const units: number[] = [];
+    for (const id of node.inputs.map((v) => this.storageOf(v))) {
+      const pack = this.host.packOf(id);
+      if (pack === undefined || !units.includes(pack)) units.push(pack ?? id);
+    }
     const { attrs, outputs } = body.nodes.find((n) => n.op === "sum_of_squares")!;
     const type = outputs[0]!.type;
     const groups: number[][] = [];

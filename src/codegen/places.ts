@@ -48,12 +48,15 @@ export class Places {
   }
 
   private findWindows(): void {
+    const inner = new Set<Node>();
     const views = (v: Value): Node | undefined => {
       const node = this.made.get(v);
+      if (node?.op === "concat") inner.add(node);
       return node?.op === REGION ? undefined : node;
     };
-    for (const node of this.fn.nodes) {
-      if (node.op !== "concat" || this.weights(node)) continue;
+    // The last first: a concat inside another has its windows in that one.
+    for (const node of this.fn.nodes.toReversed()) {
+      if (node.op !== "concat" || this.weights(node) || inner.has(node)) continue;
       const windows = windowsOf(node, views);
       if (!windows) throw new InternalError(`@${this.fn.name} joins values that have no windows`);
       for (const { root, window } of windows) this.windows.set(root, { whole: node.outputs[0]!, window });

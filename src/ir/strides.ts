@@ -84,28 +84,29 @@ export interface Window {
 }
 
 /**
- * The values that a concat puts together, behind their views, each with its window in the whole: whoever makes one can store it there, and
- * the concat is no work. Undefined when a view cannot be looked through this way. `made` gives the node of a view, undefined at a root.
+ * The values that a concat puts together, behind their views and the concats among them, each with its window in the whole: whoever makes
+ * one can store it there, and the concat is no work. Undefined when a view cannot be looked through this way. `made` gives the node of a
+ * view or of a concat to look through, undefined at a root.
  */
 export function windowsOf(
   concat: Node,
   made: (v: Value) => Node | undefined,
+  whole: Window = { offset: 0, strides: rowMajor(concat.outputs[0]!.type.shape) },
 ): readonly { readonly root: Value; readonly window: Window }[] | undefined {
-  const { axes, shape } = concat.outputs[0]!.type;
-  const strides = rowMajor(shape);
   const axis = concat.attrs.axis as string;
-  const step = strides[axes.indexOf(axis)]!;
+  const step = whole.strides[concat.outputs[0]!.type.axes.indexOf(axis)]!;
   let before: Size = 0;
   const found = concat.inputs.map((v) => {
-    let [root, window]: [Value, Window | undefined] = [v, { offset: mul(before, step), strides }];
+    let [root, window]: [Value, Window | undefined] = [v, { ...whole, offset: add(whole.offset, mul(before, step)) }];
     before = add(before, sizeOf(v.type, axis)!);
     for (let node = made(root); node && window; node = made(root)) {
+      if (node.op === "concat") return windowsOf(node, made, window);
       window = behind(node, window);
       root = node.inputs[0]!;
     }
-    return window && { root, window };
+    return window && [{ root, window }];
   });
-  return found.every((f) => f !== undefined) ? found : undefined;
+  return found.every((f) => f !== undefined) ? found.flat() : undefined;
 }
 
 /** Where the operand of a view lies, when its result lies in this window. */

@@ -32,8 +32,8 @@ export class Facts {
   readonly roles: Role[];
   readonly results: ReadonlyMap<Value, readonly Result[]>;
   readonly params: ReadonlyMap<Value, Param>;
-  /** Values that are stored in a window of something larger. */
-  readonly windowed: ReadonlySet<Value>;
+  /** Values that are stored in a window of something larger: the concat that reads them, and the one that is stored. */
+  readonly windowed: ReadonlyMap<Value, { readonly part: Value; readonly whole: Value }>;
   private readonly made = new Map<Value, number>();
   private readonly readersOf = new Map<Value, number[]>();
   private readonly finalReaders = new Map<Value, readonly number[]>();
@@ -56,14 +56,19 @@ export class Facts {
     fn.nodes.forEach((node, i) => {
       if (this.roles[i] === "pointwise" && this.isCheap(node)) this.roles[i] = "cheap";
     });
-    const windowed = new Set<Value>();
+    const windowed = new Map<Value, { readonly part: Value; readonly whole: Value }>();
     if (limits) {
       for (const part of partsOf(this)) this.roles[part] = "placed";
       fn.nodes.forEach((_, i) => {
         const operands = joinedOperands(this, i, limits);
         if (!operands) return;
         this.roles[i] = "placed";
-        for (const v of operands) windowed.add(v);
+        const whole = this.fn.nodes[i]!.outputs[0]!;
+        for (const v of operands) {
+          windowed.set(v, { part: windowed.get(v)?.part ?? whole, whole });
+          // What is elsewhere never stored, a constant for one, is stored among the parts.
+          if (this.roles[this.made.get(v)!] !== "kernel") this.roles[this.made.get(v)!] = "pointwise";
+        }
       });
     }
     this.windowed = windowed;

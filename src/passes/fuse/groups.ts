@@ -266,7 +266,7 @@ export class Groups {
         if (!set.has(facts.maker(v) ?? -1)) bound.add(facts.params.get(v)?.name ?? v);
       }
       for (const v of facts.node(i).outputs) {
-        if (facts.isRead(v, set)) bound.add(facts.results.get(v)?.[0]?.name ?? v);
+        if (facts.isRead(v, set)) bound.add(facts.results.get(v)?.[0]?.name ?? facts.windowed.get(v)?.whole ?? v);
       }
     }
     return bound.size;

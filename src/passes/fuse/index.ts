@@ -18,7 +18,7 @@ import type { Pass } from "../pass.js";
 import { ridesOnDot } from "../stage-sums.js";
 import { Facts } from "./facts.js";
 import { Groups } from "./groups.js";
-import type { Limits } from "./placed.js";
+import { type Limits, ownConstants } from "./placed.js";
 import { writeRegions } from "./regions.js";
 
 export const fuse: Pass = {
@@ -30,7 +30,9 @@ export const fuse: Pass = {
     const fused = options.fused !== false;
     const maxBuffers = options.maxStorageBuffers ?? 8;
     const runs = ParameterRuns.of(module, options.maxBinding ?? webLimits.maxStorageBufferBindingSize!);
-    const fns = module.fns.map((fn) => new Fuser(ownRows(fn, fused), { maxBuffers, runs }, fused, bodies).run());
+    const fns = module.fns.map((fn) =>
+      new Fuser(ownRows(fused ? ownConstants(fn) : fn, fused), { maxBuffers, runs }, fused, bodies).run(),
+    );
     return { ...module, stage: "kernel", fns: [...fns, ...bodies] } satisfies Module;
   },
 };
@@ -98,6 +100,7 @@ class Fuser {
       this.eachPointwise((i) => this.joinSources(i, "dot"));
       this.grow();
       this.rideOnDots();
+      this.joinWindows();
     }
     this.absorbOperands();
     return writeRegions(this.facts, this.groups, this.turned, this.bodies);
@@ -184,6 +187,17 @@ class Fuser {
         }
       }
     });
+  }
+
+  /** Parts of one whole that have one space are made by one kernel, which binds the whole once. */
+  private joinWindows(): void {
+    const first = new Map<Value, number>();
+    for (const [v, { part }] of this.facts.windowed) {
+      const group = this.groups.of[this.facts.maker(v)!]!;
+      if (this.groups.all[group]!.kind !== "map") continue;
+      const other = first.get(part);
+      if (other === undefined || !this.groups.join(this.groups.of[other]!, group)) first.set(part, this.facts.maker(v)!);
+    }
   }
 
   /** Any other reduction computes its operand as it reads it, when nobody else reads it and each element is read once. */

@@ -3,11 +3,16 @@
  * lie side by side, gradients of q, k and v that the attention kernels store as one tensor. A slice along the first axis of what a dot
  * or a sum makes is one too: the gradients of weights that lie side by side.
  */
-import type { Node, Value } from "../../ir/graph.js";
+
+import { Builder } from "../../ir/builder.js";
+import { type Fn, type Node, producers, type Value } from "../../ir/graph.js";
 import { opRow } from "../../ir/ops/index.js";
+import { fill } from "../../ir/ops/pointwise.js";
+import { concat, expand } from "../../ir/ops/shape.js";
 import { type ParameterRuns, weightKey, weightsOf } from "../../ir/parameter-runs.js";
 import { windowsOf } from "../../ir/strides.js";
-import { product } from "../../program/size.js";
+import { product, sameSize } from "../../program/size.js";
+import { rewrite } from "../pass.js";
 import type { Facts } from "./facts.js";
 
 export interface Limits {
@@ -33,16 +38,53 @@ export function joinedOperands(facts: Facts, i: number, { maxBuffers, runs }: Li
   }
   const views = (v: Value): Node | undefined => {
     const k = facts.maker(v);
-    return k !== undefined && facts.roles[k] === "view" ? facts.node(k) : undefined;
+    const seen = k !== undefined && (facts.roles[k] === "view" || (facts.roles[k] === "placed" && facts.node(k).op === "concat"));
+    return seen ? facts.node(k) : undefined;
   };
   const found = windowsOf(node, views)?.map((w) => w.root);
   if (!found || new Set(found).size < found.length) return undefined;
   const alone = node.inputs.every((v) => onlyRead(facts, v));
   const roles = found.map((v) => facts.roles[facts.maker(v) ?? -1]);
-  if (!alone || !roles.every((r) => r === "kernel" || r === "pointwise")) return undefined;
-  // One kernel that computes all the parts is better still, where it may bind what they read.
-  if (roles.includes("pointwise") && stored(facts, found).size < maxBuffers) return undefined;
+  if (!alone || !roles.every((r) => r === "kernel" || r === "pointwise" || r === "cheap" || r === "free")) return undefined;
+  // What a reader computes as it reads need not be stored at all, where that reader may bind what the parts are made of.
+  if (!roles.every((r) => r === "kernel") && !mustBeStored(facts, node.outputs[0]!) && stored(facts, found).size < maxBuffers)
+    return undefined;
   return found;
+}
+
+/** Constants that a concat reads are its own, so that they can be stored where they belong: elsewhere they are never stored. */
+export function ownConstants(fn: Fn): Fn {
+  const made = producers(fn);
+  return rewrite(fn, (node, out) => {
+    const constants = node.op === "concat" ? node.inputs.map((v) => made.get(v)).filter((n) => n?.op === "fill") : [];
+    if (constants.length === 0) return undefined;
+    const axis = node.attrs.axis as string;
+    const b = new Builder();
+    b.loc = node.loc;
+    const own = (v: Value): Value => {
+      const value = made.get(v)?.op === "fill" ? (made.get(v)!.attrs.value as number) : undefined;
+      if (value === undefined) return v;
+      const at = v.type.axes.indexOf(axis);
+      if (!sameSize(v.type.shape[at]!, 1)) return fill(b, { value, type: v.type });
+      // Like the parts beside it, which the concat gives their axis: so that one kernel can make them all.
+      const type = { ...v.type, axes: v.type.axes.toSpliced(at, 1), shape: v.type.shape.toSpliced(at, 1) };
+      return expand(b, fill(b, { value, type }), { axes: v.type.axes, sizes: v.type.shape });
+    };
+    const whole = concat(b, node.inputs.map(own), { axis });
+    out.push(...b.nodes);
+    return [whole];
+  });
+}
+
+/** Whether no reader sees the elements one by one at their own places, so that one kernel could make and use them. */
+function mustBeStored(facts: Facts, v: Value): boolean {
+  return facts.readers(v).every((i) => {
+    if (["dot", "kernel", "placed"].includes(facts.roles[i]!)) return true;
+    return facts.node(i).inputs.every((x) => {
+      const { value, way } = facts.source(x);
+      return value !== v || way === "other";
+    });
+  });
 }
 
 /** Whether nothing but this one way of views reads what stands behind `v`. */
