@@ -13,7 +13,7 @@ import { distance, strays } from "../strays.js";
 import { runModule } from "./run-module.js";
 
 const seed = Number(process.env.DIT_LAWS_SEED ?? 1);
-const count = Number(process.env.DIT_LAWS_COUNT ?? 8);
+const count = Number(process.env.DIT_LAWS_COUNT ?? 5);
 
 let dawn: DawnDevice;
 beforeAll(async () => {

@@ -14,7 +14,7 @@ import { createSession } from "../../src/runtime/session.js";
 import { numbers } from "../gpu/numbers.js";
 import { distance, strays } from "../strays.js";
 
-const batch = 2;
+const batch = 1;
 let dawn: DawnDevice;
 beforeAll(async () => {
   dawn = await requestDevice();

@@ -1,7 +1,7 @@
 /**
- * A hundred training steps, fused and with one op a kernel in the naive form, stay together as long as f32 lets them.
+ * A hundred training steps, fused and with one op a kernel, stay together as long as f32 lets them.
  *
- * How long is measured on the naive program alone. It trains again from weights of which each is moved up or down by one unit in the last
+ * How long is measured on the unfused program alone. It trains again from weights of which each is moved up or down by one unit in the last
  * place; D(s) is the distance of that run from the first after s steps: what becomes, in s steps, of one unit in every weight. Two
  * programs differ by such a unit not once but in each step, each by half a unit when an update is stored and by about another half where
  * products of weights are summed in another order: two programs, two halves, so two units at most, and after t steps they are at most
@@ -72,7 +72,7 @@ test("a hundred steps, fused and not", async () => {
   const options = { preset: "tiny", batch: BATCH, entries: ["train_step"], set: ["learningRate=1e-3"], verify: false };
   const programs = {
     fused: (await compile("models/dit.graph.ts", options)).bundle,
-    plain: (await compile("models/dit.graph.ts", { ...options, fused: false, safe: true })).bundle,
+    plain: (await compile("models/dit.graph.ts", { ...options, fused: false })).bundle,
   };
   const weights = start(programs.plain);
   const trainers = {
