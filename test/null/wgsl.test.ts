@@ -26,6 +26,7 @@ const ways = [
   ["web", {}],
   ["minimum", { target: "minimum" }],
   ["safe", { safe: true }],
+  ["web, other choices", { choices: { matmul: "workgroup-64x64", attention: "unfused" } }],
 ] as const;
 
 const everyVariant = ({ program, wgsl }: Bundle): PipelineRequest[] =>

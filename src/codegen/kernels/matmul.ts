@@ -2,7 +2,7 @@
  * matmul: dots whose operands are plain strided reads with one row, one column and one contracted loop, and at most two batch loops. Its
  * designs are choices, listed as data: by default several become variants of one kernel, of which the device takes the first that it can.
  */
-import { evaluate, product } from "../../program/size.js";
+import { evaluate, product, type Size } from "../../program/size.js";
 import type { Choice, Family, FamilyOptions, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
@@ -53,60 +53,68 @@ export const matmulChoices: readonly Design[] = [
 const ENOUGH_GROUPS = 128;
 
 /**
- * The default, most demanding first: the subgroup form, where a
- * device has one width; then workgroup tiles, on hardware: there a barrier costs tens of cycles and the tiles save nearly all traffic to
- * memory, whatever the subgroups are. On a CPU that stands in for a GPU it is the other way round: workgroup memory is ordinary memory
- * and every barrier a switch of all invocations, so tiles in registers, which need neither, are last and run everywhere. A K that one
- * step of a tile would cover leaves nothing to share: such a product is bound by its stores, and register tiles do.
+ * What runs whatever the subgroups are. On a GPU, workgroup tiles: a barrier costs tens of cycles there, and the tiles save nearly all
+ * traffic to memory. On a CPU that stands in for a GPU it is the other way round: workgroup memory is memory like any other and a barrier
+ * a switch of all invocations, so register tiles, which need neither, are last and run everywhere. A K that one step of a tile would
+ * cover leaves nothing to share: such a product is bound by its stores, and register tiles do.
  */
-function best(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
+function portable(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
   const { shape, region } = plan;
-  if (!guarded) return [registerTile(plan)];
-  const at = (l: { range: MatmulShape["m"]["range"] }): number => evaluate(l.range, region.batch);
-  const groups =
-    Math.ceil(at(shape.m) / 64) * Math.ceil(at(shape.n) / 64) * evaluate(product(shape.batch.map((l) => l.range)), region.batch);
-  const tiles = workgroupTile(plan, groups < ENOUGH_GROUPS ? 4 : 8);
-  const shared = at(shape.k) > TILE_K ? [{ ...tiles, requires: { hardware: true } }] : [];
-  return [...subgroupTiles(plan, "best"), ...shared, registerTile(plan)];
+  const at = (size: Size): number => evaluate(size, region.batch);
+  const groups = Math.ceil(at(shape.m.range) / 64) * Math.ceil(at(shape.n.range) / 64);
+  const batches = at(product(shape.batch.map((l) => l.range)));
+  const tiles = guarded && at(shape.k.range) > TILE_K ? [workgroupTile(plan, groups * batches < ENOUGH_GROUPS ? 4 : 8)] : [];
+  return [...tiles.map((tile) => ({ ...tile, requires: { hardware: true } })), registerTile(plan)];
 }
 
-/** For few rows, where the subgroup is a CPU's vector: its lanes share rows without workgroup memory, and nothing is won by neighbours' reads. */
-const narrow = (plan: MatmulPlan): LoweredVariant[] =>
-  subgroupTiles(plan, "best").filter((v) => v.requires.subgroupSize! < GPU_WIDTH);
+/**
+ * For few rows one form suits every GPU. Where the subgroup is a CPU's vector its lanes had better share rows by shuffles: without
+ * workgroup memory, and which thread reads beside which is all the same.
+ */
+const forFewRows = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
+  ...(guarded ? subgroupTiles(plan, "best").filter((v) => v.requires.subgroupSize! < GPU_WIDTH) : []),
+  fewRows(plan),
+];
 
-/** Whether rows are few at the compile batch; there is one kernel for all batches, and it is right at each. */
-const hasFewRows = (s: MatmulShape, { batch }: Region): boolean =>
-  evaluate(s.m.range, batch) <= FEW_ROWS && evaluate(s.k.range, batch) >= FEW_ROWS_K;
+/** Most columns of a product that is better seen as one of few rows: a tile's width would be nearly all waste. */
+const FEW_COLUMNS = 4;
+
+/** The product whose rows are few at the compile batch, as it is or turned. There is one kernel for all batches, right at each. */
+function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefined {
+  const at = (size: Size): number => evaluate(size, batch);
+  if (shape.fold.sums.length > 0 || at(shape.k.range) < FEW_ROWS_K) return undefined;
+  if (at(shape.m.range) <= FEW_ROWS) return shape;
+  return at(shape.n.range) <= FEW_COLUMNS ? turned(shape) : undefined;
+}
+
+/** The variants, most demanding first: the chosen design, or what suits the shape. */
+function variantsOf(plan: MatmulPlan, few: boolean, { variants: guarded, choices }: FamilyOptions): LoweredVariant[] {
+  const wanted = matmulChoices.find(({ name }) => name === choices?.matmul);
+  const free = ({ requires }: LoweredVariant): boolean => Object.keys(requires).length === 0;
+  const chosen = (wanted?.variants(plan) ?? []).filter((v) => guarded || free(v));
+  if (chosen.some(free)) return chosen;
+  // A design that some devices cannot run has one behind it that they can; one that does not apply leaves the choice to us.
+  if (chosen.length > 0) return [...chosen, ...portable(plan, guarded)];
+  if (few) return forFewRows(plan, guarded);
+  return [...(guarded ? subgroupTiles(plan, "best") : []), ...portable(plan, guarded)];
+}
 
 export const matmul: Family = {
   name: "matmul",
   doc: "Matrix products, in several designs.",
   choices: matmulChoices,
-  lower: (region, options: FamilyOptions) => {
+  lower: (region, options) => {
     if (options.safe) return undefined;
-    const shape = matmulShape(region);
-    if (!shape) return undefined;
-    // Few columns are few rows of the transposed product.
-    const few = shape.fold.sums.length > 0 ? undefined : [shape, turned(shape)].find((s) => hasFewRows(s, region));
-    const lowered = (s: MatmulShape, choose: (plan: MatmulPlan) => readonly LoweredVariant[]) => {
-      const plan = planOf(region, s);
-      const variants = choose(plan);
-      return {
-        family: "matmul",
-        words: plan.words,
-        extent: [s.n.range, s.m.range, s.batch[1].range, s.batch[0].range],
-        variants,
-      };
+    const found = matmulShape(region);
+    if (!found) return undefined;
+    const few = options.choices?.matmul === undefined ? ofFewRows(found, region) : undefined;
+    const shape = few ?? found;
+    const plan = planOf(region, shape);
+    return {
+      family: "matmul",
+      words: plan.words,
+      extent: [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range],
+      variants: variantsOf(plan, few !== undefined, options),
     };
-    const wanted = matmulChoices.find(({ name }) => name === options.choices?.matmul);
-    if (!wanted && few)
-      return lowered(few, (plan) => [...(options.variants && few === shape ? narrow(plan) : []), fewRows(plan)]);
-    return lowered(shape, (plan) => {
-      const chosen =
-        wanted?.variants(plan).filter(({ requires }) => options.variants || Object.keys(requires).length === 0) ?? [];
-      // A design that some devices cannot run has the default behind it, one that does not apply is the default.
-      if (chosen.some(({ requires }) => Object.keys(requires).length === 0)) return chosen;
-      return chosen.length > 0 ? [...chosen, registerTile(plan)] : best(plan, options.variants);
-    });
   },
 };
