@@ -46,26 +46,36 @@ function project(
   return { resolve: { alias }, test: { name, include, env: { ...env, DIT_TEST_PROJECT: name }, pool: "forks", ...more } };
 }
 
-// One file at a time: a CPU driver uses every core, and two of them would only time each other out.
-const patient = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 120_000 };
-const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, more: string[] = []) =>
-  project(name, ["test/gpu/**/*.test.ts", ...more], { ...variables(kind, width), DIT_TEST_SUBGROUP: String(width) }, patient);
+// A CPU driver compiles a kernel on one core, which takes longer than running it on all, so two files at a time; and patience.
+const patient = { testTimeout: 240_000, hookTimeout: 240_000 };
+
+/**
+ * test/gpu: what depends on the subgroup width, on every adapter. test/driver: what does not, once for each driver. test/long: what is
+ * long or measures the process, on one adapter, because another would say the same.
+ */
+const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: readonly string[]) =>
+  project(
+    name,
+    folders.map((folder) => `test/${folder}/**/*.test.ts`),
+    { ...variables(kind, width), DIT_TEST_SUBGROUP: String(width) },
+    patient,
+  );
 
 export default defineConfig({
   test: {
+    maxWorkers: 2,
     projects: [
       project(
         "cpu",
         ["test/**/*.test.ts"],
         {},
-        { exclude: ["test/gpu/**", "test/long/**", "test/web/**", "test/null/**"], testTimeout: 30_000 },
+        { exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**"], testTimeout: 60_000 },
       ),
       project("null", ["test/null/**/*.test.ts"], {}, patient),
-      gpu("lavapipe-4", "lavapipe", 4),
-      // What is long, or measures the process, runs on one adapter: another would say the same.
-      gpu("lavapipe-8", "lavapipe", 8, ["test/long/**/*.test.ts"]),
-      gpu("lavapipe-16", "lavapipe", 16),
-      gpu("swiftshader", "swiftshader", 4),
+      gpu("lavapipe-4", "lavapipe", 4, ["gpu"]),
+      gpu("lavapipe-8", "lavapipe", 8, ["gpu", "driver", "long"]),
+      gpu("lavapipe-16", "lavapipe", 16, ["gpu"]),
+      gpu("swiftshader", "swiftshader", 4, ["gpu", "driver"]),
       project("web", ["test/web/**/*.test.ts"], browserVariables(), patient),
     ],
   },

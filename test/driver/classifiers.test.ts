@@ -11,8 +11,8 @@ import { differentiate } from "../../src/passes/differentiate.js";
 import { evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
+import { numbers } from "../gpu/numbers.js";
 import { strays } from "../strays.js";
-import { numbers } from "./numbers.js";
 
 const batch = 6;
 let dawn: DawnDevice;

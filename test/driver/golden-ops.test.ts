@@ -24,7 +24,7 @@ import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession, type Session } from "../../src/runtime/session.js";
 import { gradients } from "../../src/training/gradient.js";
 import { golden } from "../golden.js";
-import { bundleOf } from "./run-module.js";
+import { bundleOf } from "../gpu/run-module.js";
 
 const file = golden("ops");
 

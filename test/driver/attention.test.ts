@@ -2,7 +2,7 @@
  * Attention and its gradients on the GPU at sizes that divide by nothing, through views of one qkv tensor, tiled and naive, against the
  * f64 reference. Nothing of queries × keys is in memory: the plan's storages are listed.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { Builder } from "../../src/ir/builder.js";
 import { evaluate } from "../../src/ir/eval.js";
 import type { Module } from "../../src/ir/graph.js";
@@ -10,13 +10,15 @@ import { attention } from "../../src/ir/ops/attention.js";
 import { mul } from "../../src/ir/ops/elementwise.js";
 import { drop, rename, slice, split, sum, transpose } from "../../src/ir/ops/shape.js";
 import { tensorType } from "../../src/ir/types.js";
+import { dce } from "../../src/passes/dce.js";
 import { differentiate } from "../../src/passes/differentiate.js";
 import { fuse } from "../../src/passes/fuse/index.js";
+import { layout } from "../../src/passes/layout.js";
 import { pipeline } from "../../src/passes/pass.js";
 import { simplify } from "../../src/passes/simplify/index.js";
 import { B, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
-import { bundleOf, runModule } from "./run-module.js";
+import { bundleOf, runModule } from "../gpu/run-module.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {
@@ -81,7 +83,8 @@ function inputs(module: Module, batch: number, size = 1): Map<string, { shape: n
   );
 }
 
-const compiled = (m: Module): Module => pipeline([differentiate, simplify, fuse], m, { options: { differentiated: true } });
+const compiled = (m: Module): Module =>
+  pipeline([differentiate, simplify, dce, layout, fuse], m, { options: { differentiated: true } });
 
 async function compare(module: Module, batch: number, size: number, safe: boolean): Promise<void> {
   const values = inputs(module, batch, size);
@@ -98,13 +101,16 @@ async function compare(module: Module, batch: number, size: number, safe: boolea
   }
 }
 
-describe.each([17, 50, 77])("%d tokens", (tokens) => {
-  test.each([16, 64, 72, 7])("head width %d", async (width) => {
-    await compare(selfAttention(tokens, width), 2, 1, false);
-  });
-});
+// The text depends on the head width, not on the tokens: each width with some number of tokens that no tile divides.
+test.each([
+  [17, 16],
+  [50, 64],
+  [77, 72],
+  [50, 7],
+  [258, 64],
+  [258, 72],
+])("%d tokens, head width %d", (tokens, width) => compare(selfAttention(tokens, width), tokens > 100 ? 1 : 2, 1, false));
 
-test("258 tokens, head width 64", () => compare(selfAttention(258, 64), 1, 1, false));
 test("a head as wide as 258", () => compare(selfAttention(9, 258), 1, 1, false));
 test("naive kernels", () => compare(selfAttention(50, 18), 2, 1, true));
 test("scores of ±80 do not overflow", () => compare(selfAttention(40, 16), 1, 9, false));

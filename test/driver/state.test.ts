@@ -4,7 +4,7 @@ import { parseModule } from "../../src/ir/parse.js";
 import { fuse } from "../../src/passes/fuse/index.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
-import { bundleOf } from "./run-module.js";
+import { bundleOf } from "../gpu/run-module.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {

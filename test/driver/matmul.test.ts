@@ -1,0 +1,31 @@
+// The forms of matmul that need no subgroups; test/gpu/matmul.test.ts has the others.
+import { expect, test } from "vitest";
+import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
+import { compare, few, forced, onDevice } from "../gpu/matmul-cases.js";
+
+onDevice();
+
+test("every choice is forced somewhere", () => {
+  expect(["few-rows", ...forced.map(([choice]) => choice)]).toEqual(matmulChoices.map(({ name }) => name));
+});
+
+test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
+  "%s gives the reference's numbers",
+  async (choice, cases) => {
+    for (const given of cases) {
+      const [taken] = await compare(given, { choice });
+      expect(taken!.split("-")[0], `${given}`).toBe(choice.split("-")[0]);
+    }
+  },
+);
+
+test("the naive kernel gives the reference's numbers", async () => {
+  for (const given of [...forced.flatMap(([, cases]) => cases), ...few]) await compare(given, { safe: true });
+});
+
+test("few rows or columns, also where another form would be taken", async () => {
+  for (const given of few) {
+    const [taken, ...others] = await compare(given, { compiledFor: 2, choice: "few-rows" });
+    expect([taken, others], `${given}`).toEqual([expect.stringMatching(/^few-/), []]);
+  }
+});

@@ -1,0 +1,207 @@
+/**
+ * One table of products for every choice of matmul and the naive kernel: the operand forms of a layer and its gradients, sizes that divide
+ * by nothing and sizes that lie in fours, what may follow a product, and the sums that ride on it. Each is one kernel, of the chosen
+ * design, and is held against the f64 reference; the second run must give the bits of the first.
+ */
+import { afterAll, beforeAll, expect } from "vitest";
+import { Builder } from "../../src/ir/builder.js";
+import { evaluate } from "../../src/ir/eval.js";
+import type { Module, Result, Value } from "../../src/ir/graph.js";
+import { gelu } from "../../src/ir/ops/activations.js";
+import { dot } from "../../src/ir/ops/contract.js";
+import { add, mul } from "../../src/ir/ops/elementwise.js";
+import { expandTo, sum, transpose } from "../../src/ir/ops/shape.js";
+import { tensorType } from "../../src/ir/types.js";
+import { fuse } from "../../src/passes/fuse/index.js";
+import { B, evaluate as sizeAt } from "../../src/program/size.js";
+import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
+import { createSession } from "../../src/runtime/session.js";
+import { bundleOf } from "./run-module.js";
+
+let dawn: DawnDevice;
+
+/** Opens a device for the tests of a file. */
+export function onDevice(): void {
+  beforeAll(async () => {
+    dawn = await requestDevice();
+  });
+  afterAll(() => dawn.dispose());
+}
+
+/** x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens; a product that is stored transposed. */
+type Form = "nn" | "nt" | "tn" | "heads" | "turned";
+type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right";
+/** Batch, rows of each sample, columns, terms. */
+type Sizes = readonly [batch: number, rows: number, columns: number, terms: number];
+type Case = readonly [Form, Ending, Sizes];
+
+const odd: Sizes = [1, 17, 50, 77];
+const fours: Sizes = [2, 68, 132, 144];
+const forms: readonly Form[] = ["nn", "nt", "tn", "heads"];
+const plain = (sizes: Sizes): Case[] => forms.map((form) => [form, "plain", sizes]);
+const oddOnes: readonly Case[] = [...plain(odd), ["nt", "plain", [1, 1, 1, 1]]];
+
+/**
+ * What each design is forced on; a text is half a second of a driver's compiling. The subgroup form needs fours, and ends in two ways
+ * only where something follows. Both workgroup tiles are one text: what one does the other need not.
+ */
+export const forced: readonly (readonly [string, readonly Case[]])[] = [
+  [
+    "subgroup-inline",
+    [
+      ["nt", "bias and gelu", fours],
+      ["nn", "gate and residual", fours],
+    ],
+  ],
+  [
+    "subgroup-tail",
+    [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
+  ],
+  [
+    "workgroup-64x64",
+    [
+      ...oddOnes,
+      ...plain(fours),
+      ["nt", "bias and gelu", fours],
+      ["nn", "gate and residual", [3, 6, 50, 77]],
+      ["turned", "plain", odd],
+      ["tn", "sum of left", odd],
+      ["tn", "sum of right", fours],
+    ],
+  ],
+  [
+    "workgroup-64x32",
+    [
+      ...oddOnes,
+      ["nt", "plain", fours],
+      ["nn", "gate and residual", fours],
+      ["nt", "bias and gelu", [1, 258, 258, 30]],
+      ["turned", "plain", fours],
+      ["tn", "sum of right", odd],
+      ["tn", "sum of left", fours],
+    ],
+  ],
+  [
+    "register-4x4",
+    [
+      ...oddOnes,
+      ...plain(fours),
+      ["nt", "bias and gelu", [1, 258, 258, 30]],
+      ["nn", "gate and residual", [3, 6, 50, 77]],
+      ["turned", "plain", odd],
+      ["tn", "sum of left", odd],
+      ["tn", "sum of right", odd],
+    ],
+  ],
+];
+
+/** Few rows, or few columns, at the compile batch of 2, which is not the one they run at; the choice is left to the compiler. */
+export const few: readonly Case[] = [
+  ["nt", "bias and gelu", [2, 1, 132, 144]],
+  ["nn", "gate and residual", [5, 8, 132, 144]],
+  ["nn", "plain", [9, 1, 50, 77]],
+  ["nt", "plain", [40, 2, 50, 77]],
+  ["heads", "plain", [3, 3, 20, 68]],
+  ["turned", "plain", [2, 1, 50, 77]],
+  ["tn", "plain", [1, 50, 3, 77]],
+  ["nn", "plain", [20, 17, 3, 144]],
+];
+
+function moduleOf([form, ending, [, rows, columns, terms]]: Case): Module {
+  const b = new Builder();
+  const input = (name: string, axes: string, ...shape: (number | typeof B)[]) =>
+    b.param(name, "input", tensorType("f32", axes.split(" "), shape));
+  let x: Value;
+  let over = ["in"];
+  let operands: [Value, Value];
+  if (form === "heads") {
+    operands = [input("a", "batch row head in", B, rows, 3, terms), input("b", "batch column head in", B, columns, 3, terms)];
+    const order = (name: string) => ({ axes: ["batch", "head", name, "in"] });
+    x = dot(b, transpose(b, operands[0], order("row")), transpose(b, operands[1], order("column")), { over });
+  } else {
+    if (form === "tn") {
+      // The batch is contracted too, as in the gradient of a weight.
+      over = ["batch", "in"];
+      operands = [input("a", "batch in row", B, terms, rows), input("b", "batch in column", B, terms, columns)];
+    } else {
+      const right = form === "nn" ? input("b", "in column", terms, columns) : input("b", "column in", columns, terms);
+      operands = [input("a", "batch row in", B, rows, terms), right];
+    }
+    x = dot(b, ...operands, { over });
+  }
+  // What is stored transposed is read further: a plain transpose at the end is a copy of its own.
+  if (form === "turned") {
+    const residual = input("residual", "column batch row", columns, B, rows);
+    x = add(b, transpose(b, x, { axes: ["column", "batch", "row"] }), residual);
+  }
+  const results: Result[] = [];
+  if (ending === "bias and gelu") {
+    const biased = add(b, x, expandTo(b, input("bias", "column", columns), x.type));
+    results.push({ name: "biased", value: biased }, { name: "gelu", value: gelu(b, biased) });
+  } else if (ending === "gate and residual") {
+    const gated = mul(b, x, expandTo(b, input("gate", "batch column", B, columns), x.type));
+    const moved = add(b, gated, expandTo(b, input("position", "row column", rows, columns), x.type));
+    results.push({ name: "y", value: add(b, moved, input("residual", "batch row column", B, rows, columns)) });
+  } else {
+    results.push({ name: "y", value: x });
+    if (ending !== "plain") results.push({ name: "sum", value: sum(b, operands[ending === "sum of left" ? 0 : 1], { over }) });
+  }
+  return { stage: "graph", fns: [b.finish("main", results)] };
+}
+
+function noise(length: number, seed: number): Float64Array {
+  let state = seed;
+  return Float64Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.fround(state / 2 ** 31 - 1);
+  });
+}
+
+interface Given {
+  readonly safe?: boolean;
+  readonly choice?: string;
+  readonly compiledFor?: number;
+}
+
+/** Runs a case twice; gives back the variants of its one kernel. */
+export async function compare(given: Case, { safe = false, choice, compiledFor }: Given): Promise<readonly string[]> {
+  const [form, , [batch, rows, columns, terms]] = given;
+  const module = moduleOf(given);
+  const values = new Map(
+    module.fns[0]!.params.map((p, i) => {
+      const shape = p.value.type.shape.map((s) => sizeAt(s, batch));
+      return [
+        p.name,
+        {
+          shape,
+          data: noise(
+            shape.reduce((n, s) => n * s, 1),
+            3 + i,
+          ),
+        },
+      ];
+    }),
+  );
+  const expected = evaluate(module, "main", values, { batch, precision: "f64" });
+  const options = { batch: compiledFor ?? batch, safe, ...(choice === undefined ? {} : { choices: { matmul: choice } }) };
+  const bundle = bundleOf(fuse.run(module, {}), options);
+  expect(bundle.program.kernels, given.join()).toHaveLength(1);
+  const session = await createSession(bundle, dawn.device, { batch });
+  try {
+    const inputs = Object.fromEntries([...values].map(([name, { data }]) => [name, Float32Array.from(data)]));
+    const got = (await session.run("main", inputs)) as Record<string, Float32Array>;
+    const again = (await session.run("main", inputs)) as Record<string, Float32Array>;
+    for (const [name, { data }] of expected) {
+      const scale = data.reduce((m, x) => Math.max(m, Math.abs(x)), 1);
+      const worst = data.reduce((m, e, i) => Math.max(m, Math.abs(e - got[name]![i]!)), 0);
+      // A sum of n terms rounds n times, each by 2⁻²⁴ of a partial sum at most; 64 more for what follows, as for any op.
+      const roundings = (form === "tn" ? batch : 1) * terms + 64;
+      const at = `${given.slice(0, 2).join(", ")}, ${batch} × ${rows} × ${columns} × ${terms}, ${name}`;
+      expect(worst / scale, at).toBeLessThan(roundings * 2 ** -24);
+      expect(again[name], `${at}, second run`).toEqual(got[name]);
+    }
+  } finally {
+    session.dispose();
+  }
+  return bundle.program.kernels[0]!.variants.map((v) => v.name);
+}
