@@ -98,10 +98,12 @@ export class EntryFn {
   private alias(node: Node): number {
     const v = node.outputs[0]!;
     const x = node.inputs[0]!;
+    const placed = this.placed.get(v);
+    if (placed !== undefined) return placed;
     if (node.op === "slice") {
       const row = product(x.type.shape.slice(1));
       const offset = mul(4 * (node.attrs.from as number), row);
-      return this.placed.get(v) ?? this.host.partOf(this.storageOf(x), offset, `${this.entryName}.${v.name ?? "value"}`, v.type);
+      return this.host.partOf(this.storageOf(x), offset, `${this.entryName}.${v.name ?? "value"}`, v.type);
     }
     const weights = this.places.weights(node);
     if (!weights) return this.at.get(v) ?? this.storageOf(x);
@@ -132,7 +134,7 @@ export class EntryFn {
   /** The storage of a new value: the place found for it, the whole that it has a window in, or one of its own. */
   private place(v: Value): number {
     const whole = this.places.windows.get(v)?.whole;
-    const known = this.placed.get(v) ?? (whole && this.at.get(whole));
+    const known = this.placed.get(v) ?? (whole && (this.placed.get(whole) ?? this.at.get(whole)));
     if (known !== undefined) return known;
     const { type, name } = whole ?? v;
     const id = this.host.storage("activation", `${this.entryName}.${name ?? "value"}`, type);
@@ -304,8 +306,8 @@ export class EntryFn {
         ports.set(name, port(name, type, own, "state"));
         continue;
       }
-      // An output of its own: not the memory of a parameter, nor of another output.
-      if (paramIds.has(id) || used.has(id)) {
+      // An output of its own: not the memory of a parameter, nor of weights side by side, nor of another output.
+      if (paramIds.has(id) || used.has(id) || this.host.kindOf(id) === "parameter") {
         const copy = this.host.storage("output", `${this.entryName}.${name}`, type);
         this.copy(type, id, copy, name);
         id = copy;

@@ -4,6 +4,7 @@
  * and its last rows, the naive kernels, take every region.
  */
 import { readFileSync } from "node:fs";
+import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Access, Requirement } from "../program/program.js";
 import type { Size } from "../program/size.js";
 import { storedType, type Words } from "./emitter.js";
@@ -138,16 +139,18 @@ export function unroll(text: string, consts: Readonly<Record<string, string>>): 
   const lines = text.split("\n");
   const out: string[] = [];
   for (let i = 0; i < lines.length; i++) {
-    const m = /^( *)for \(var (\w+) = 0u; \2 < (\w+); \2(\+\+| \+= (\d+)u)\) \{ \/\/ unroll$/.exec(lines[i]!);
+    const m = /^( *)for \(var (\w+) = 0u; \2 < (\w+); \2(\+\+| \+= (\w+))\) \{ \/\/ unroll$/.exec(lines[i]!);
     if (!m) {
+      if (lines[i]!.endsWith("// unroll")) throw new InternalError(`a loop that cannot be unrolled: ${lines[i]}`);
       out.push(lines[i]!);
       continue;
     }
     const [, indent, name, bound, , step] = m as unknown as [string, string, string, string, string, string | undefined];
     const end = lines.indexOf(`${indent}}`, i);
     const body = lines.slice(i + 1, end).join("\n");
-    const limit = Number.parseInt(consts[bound] ?? bound, 10);
-    for (let at = 0; at < limit; at += Number(step ?? 1)) {
+    const numberOf = (text: string): number => Number.parseInt(consts[text] ?? text, 10);
+    const [limit, by] = [numberOf(bound), step === undefined ? 1 : numberOf(step)];
+    for (let at = 0; at < limit; at += by) {
       const copy = body.replaceAll(new RegExp(`\\b${name}\\b`, "g"), `${at}u`);
       out.push(...unroll(`${indent}{\n${copy}\n${indent}}`, consts).split("\n"));
     }

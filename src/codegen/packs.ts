@@ -27,21 +27,22 @@ export function planPacks(module: Module, limit: number): { readonly packs: read
     }
   }
   const trained = [...sizes.keys()].filter((key) => runs.isTrained(key));
-  // A run comes where its first weight does.
-  const units = [...new Set([...trained, ...runs.all().flat()].map((key) => runs.runOf(key) ?? [key]))];
-  const seen = new Set<string>();
+  const byUnit = new Map(
+    [...trained, ...runs.all().flat()].map((key) => [runs.runOf(key)?.[0] ?? key, runs.runOf(key) ?? [key]]),
+  );
+  const bytesOf = (unit: readonly string[]): number => unit.reduce((n, key) => n + sizes.get(key)!, 0);
+  // The largest first, each in the first pack that has room: what is left over is small.
+  const units = [...byUnit.values()].sort((a, b) => bytesOf(b) - bytesOf(a));
   const packs: { offsets: Map<string, number>; bytes: number; trained: boolean }[] = [];
   for (const unit of units) {
-    if (seen.has(unit[0]!)) continue;
-    const bytes = unit.reduce((n, key) => n + sizes.get(key)!, 0);
+    const bytes = bytesOf(unit);
     const isTrained = runs.isTrained(unit[0]!);
-    let pack = packs.at(-1);
-    if (!pack || pack.bytes + bytes > limit || pack.trained !== isTrained) {
+    let pack = packs.find((p) => p.bytes + bytes <= limit && p.trained === isTrained);
+    if (!pack) {
       pack = { offsets: new Map(), bytes: 0, trained: isTrained };
       packs.push(pack);
     }
     for (const key of unit) {
-      seen.add(key);
       pack.offsets.set(key, pack.bytes);
       pack.bytes += sizes.get(key)!;
     }

@@ -125,11 +125,11 @@ export class Places {
     /** Gradients that are parts of one product, by what they are parts of. */
     const parts = new Map<Value, { readonly slice: Value; readonly key: string; readonly from: number }[]>();
     norm.inputs.forEach((v, i) => {
-      const root = behind(v, (n) => n.op === REGION || n.op === "slice");
+      const root = behind(v, (n) => n.op === REGION || n.op === "slice" || n.op === "concat");
       const node = this.made.get(root);
       if (!node || placed.has(root) || this.results.has(root) || this.results.has(v)) return;
       if (node.op === "slice") {
-        const whole = behind(root, (n) => n.op === REGION);
+        const whole = behind(node.inputs[0]!, (n) => n.op === REGION || n.op === "concat");
         parts.set(whole, [...(parts.get(whole) ?? []), { slice: root, key: keys[i]!, from: node.attrs.from as number }]);
         return;
       }

@@ -49,19 +49,24 @@ export class ParameterRuns {
     return runs;
   }
 
-  /** Whether these weights may stand side by side in this order; from then on they do. */
-  take(weights: readonly Param[]): boolean {
-    const keys = weights.map((p) => weightKey(p));
-    if (keys.some((k) => k === undefined) || new Set(keys).size < keys.length) return false;
+  /** Whether the weights of each list may stand side by side in this order; from then on they do, all lists or none. */
+  take(...lists: readonly (readonly Param[])[]): boolean {
+    const wanted = lists.map((weights) => this.runFrom(weights));
+    if (!wanted.every((run) => run !== undefined)) return false;
+    for (const run of wanted) for (const key of run) this.runs.set(key, run);
+    return true;
+  }
+
+  private runFrom(weights: readonly Param[]): readonly string[] | undefined {
+    const keys = weights.map((p) => weightKey(p)).filter((k) => k !== undefined);
+    if (keys.length < weights.length || new Set(keys).size < keys.length) return undefined;
     const known = this.runs.get(keys[0]!);
-    if (known) return known.length === keys.length && known.every((k, i) => k === keys[i]);
+    if (known) return known.length === keys.length && known.every((k, i) => k === keys[i]) ? known : undefined;
     const bytes = weights.map((p) => numel(p.value.type)).map((n) => (typeof n === "number" ? 4 * n : Number.NaN));
     const fits = bytes.every((n) => n % ALIGNMENT === 0) && bytes.reduce((a, n) => a + n, 0) <= this.limit;
     // One optimizer step goes over a whole pack: weights that it leaves alone lie elsewhere.
-    const alike = keys.every((k) => this.trained.has(k!) === this.trained.has(keys[0]!));
-    if (!fits || !alike || keys.some((k) => this.runs.has(k!))) return false;
-    for (const k of keys) this.runs.set(k!, keys as readonly string[]);
-    return true;
+    const alike = keys.every((k) => this.trained.has(k) === this.trained.has(keys[0]!));
+    return fits && alike && !keys.some((k) => this.runs.has(k)) ? keys : undefined;
   }
 
   /** The run that a weight is in, itself included. */

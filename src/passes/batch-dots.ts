@@ -60,8 +60,15 @@ function batched(fn: Fn, runs: ParameterRuns, limit: number): Fn {
   const gone = new Set<Node>();
   for (const group of groups.values()) {
     for (const run of cut(group, limit)) {
-      if (run.length < 2 || !runs.take(run.map((p) => p.weight))) continue;
-      if (run[0]!.bias && !runs.take(run.map((p) => p.bias!))) continue;
+      const biases = run[0]!.bias ? [run.map((p) => p.bias!)] : [];
+      if (
+        run.length < 2 ||
+        !runs.take(
+          run.map((p) => p.weight),
+          ...biases,
+        )
+      )
+        continue;
       first.set(run[0]!.nodes[0]!, run);
       for (const p of run) for (const n of p.nodes) gone.add(n);
     }

@@ -9,7 +9,7 @@ import { verify } from "../ir/verify.js";
 export interface PassOptions {
   /** fuse: the most storage buffers one kernel may bind. */
   readonly maxStorageBuffers?: number;
-  /** batch-dots: the largest storage binding in bytes. */
+  /** batch-dots, fuse: the largest storage binding in bytes. */
   readonly maxBinding?: number;
   /** raise-attention, raise-norm, batch-dots, stage-sums, fuse: false keeps every op a kernel of its own kind, but for elementwise chains. Default true. */
   readonly fused?: boolean;

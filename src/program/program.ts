@@ -59,7 +59,10 @@ export interface Port {
 
 /** What the WGSL declares of a binding; by kind of storage, see rules.ts. */
 export type Access = "read" | "read_write";
-/** What a kernel really does with a binding: `write` fills it without looking at what was there. */
+/**
+ * What a kernel really does with a binding: `write` fills it, or its own window of it where several kernels store parts of one tensor,
+ * without looking at what was there.
+ */
 export type Effect = "read" | "write" | "update";
 
 export interface Requirement {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { errorMessage } from "../../src/cli/io.js";
+import { compile } from "../../src/compile/compile.js";
 import { parseModule } from "../../src/ir/parse.js";
 import { printModule } from "../../src/ir/print.js";
 import { webLimits } from "../../src/program/program.js";
@@ -76,6 +77,10 @@ describe("--emit", () => {
   test("--safe makes kernels without variants of any kind", async () => {
     const { out } = await tiny("--safe", "--emit", "wgsl");
     expect(out).not.toContain("subgroup");
+    // No threads that share memory either; the sum of squares has one thread, and its text is the only one that it has.
+    const { bundle } = await compile(model("dit"), { preset: "tiny", safe: true, verify: false });
+    const shared = bundle.program.kernels.filter((k) => k.variants.some((v) => bundle.wgsl[v.file]!.includes("var<workgroup>")));
+    expect(shared.map((k) => k.family)).toEqual(["squares"]);
   });
 });
 

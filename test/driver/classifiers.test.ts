@@ -8,10 +8,9 @@ import { type DenseInput, evaluate } from "../../src/ir/eval.js";
 import type { Module } from "../../src/ir/graph.js";
 import { dce } from "../../src/passes/dce.js";
 import { differentiate } from "../../src/passes/differentiate.js";
-import { evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
-import { numbers } from "../gpu/numbers.js";
+import { trainingInputs, typed } from "../gpu/training-inputs.js";
 import { strays } from "../strays.js";
 
 const batch = 6;
@@ -21,22 +20,6 @@ beforeAll(async () => {
 });
 afterAll(() => dawn.dispose());
 
-/** All parameters of a function: images, labels below 4, weights, and zeros for moments and the step counter. */
-function inputsOf(module: Module, entry: string): Map<string, DenseInput> {
-  const fn = module.fns.find((f) => f.name === entry)!;
-  return new Map(
-    fn.params.map((p, i): [string, DenseInput] => {
-      const shape = p.value.type.shape.map((s) => sizeAt(s, batch));
-      const count = shape.reduce((a, n) => a * n, 1);
-      if (p.name === "y") return [p.name, { shape, data: Float64Array.from({ length: count }, (_, k) => k % 4) }];
-      const zero = p.name === "step" || /^[mv]\./.test(p.name);
-      return [p.name, { shape, data: zero ? new Float64Array(count) : numbers(count, 100 + i) }];
-    }),
-  );
-}
-
-const typed = (name: string, data: ArrayLike<number>) =>
-  name === "y" || name === "step" ? Int32Array.from(data) : Float32Array.from(data);
 /** The entry's loss alone, without the work of the rest. */
 const lossOf = (module: Module): Module =>
   dce.run({ ...module, fns: module.fns.map((fn) => ({ ...fn, results: fn.results.filter((r) => r.name === "loss") })) }, {});
@@ -51,7 +34,7 @@ describe.each(["mlp", "vit"])("models/%s.graph.ts", (name) => {
   test("three training steps follow the reference, and the loss falls", async () => {
     const { bundle, graph } = await program("train_step");
     const module = differentiate.run(graph, {});
-    const state = inputsOf(module, "train_step");
+    const state = trainingInputs(module, batch);
     const session = await createSession(bundle, dawn.device, { batch });
     for (const [key, { data }] of state) if (key !== "x" && key !== "y") await session.write(key, typed(key, data));
     const losses: number[] = [];

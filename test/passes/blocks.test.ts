@@ -6,10 +6,13 @@ import { describe, expect, test } from "vitest";
 import { compile } from "../../src/compile/compile.js";
 import type { Module } from "../../src/ir/graph.js";
 
-const stages = async (model: string, depth: number) => {
+/** Sizes at which weights lie side by side without gaps. */
+const presets = { dit: "tiny", vit: "mnist" };
+
+const stages = async (model: "dit" | "vit", depth: number) => {
   const seen = new Map<string, Module>();
   const { report } = await compile(`models/${model}.graph.ts`, {
-    preset: "tiny",
+    preset: presets[model],
     set: [`depth=${depth}`],
     entries: ["forward", "loss_and_grad"],
     verify: false,

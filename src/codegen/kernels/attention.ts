@@ -141,7 +141,8 @@ function putHook(name: string, width: number, vectors: number): string {
   return fnText(`put_${name}(batch: u32, row: u32, c: u32, value: vec4f)`, [0, 1, 2, 3].map(part));
 }
 
-function tiled(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant {
+/** Undefined when not even one row of its own and one of a tile fit workgroup memory. */
+function tiled(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant | undefined {
   const { op, words } = plan;
   const form = forms[op.op]!;
   const over = plan.size.over as number;
@@ -151,11 +152,17 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   const partOf = (columns: number): number => Math.ceil(vectors(columns) / lanes);
   const a = partOf(over) * lanes;
   const b = partOf(own) * lanes;
-  const owners = Math.floor(THREADS / lanes);
-  const threads = owners * lanes;
   const ownVectors = Math.max(a, b);
-  const rowBytes = 16 * (a + b) + 8 * threads + 4 * b + 4;
-  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor((WORKGROUP_BYTES - 16 * owners * ownVectors) / rowBytes)));
+  const rowsFor = (owners: number): number => {
+    const rowBytes = 16 * (a + b) + 8 * owners * lanes + 4 * b + 4;
+    return Math.min(MOST_ROWS, Math.floor((WORKGROUP_BYTES - 16 * owners * ownVectors) / rowBytes));
+  };
+  // Rows so wide that they leave no room for a tile are fewer.
+  let owners = Math.floor(THREADS / lanes);
+  while (owners > 1 && rowsFor(owners) < 1) owners >>= 1;
+  const threads = owners * lanes;
+  const rows = rowsFor(owners);
+  if (rows < 1) return undefined;
   const isOver = (name: string): boolean => places[name]!.at(-1) === "over";
   const hooks = [plan.hooks];
   for (const name of [...opRow(op.op).operands, ...form.outputs]) {
@@ -234,7 +241,7 @@ export const attention: Family = {
       family: op.op.replaceAll("_", "-"),
       words,
       extent: [size[form.along], size.batch],
-      variants: [options.safe ? naive(region, plan, sizes) : tiled(region, plan, sizes)],
+      variants: [(options.safe ? undefined : tiled(region, plan, sizes)) ?? naive(region, plan, sizes)],
     };
   },
 };

@@ -89,8 +89,8 @@ function sumLines(fold: FoldLoops, terms: string, inside: readonly string[]): st
 export const foldGroup: Family = {
   name: "fold-group",
   doc: "Reductions and dots with few results of many terms: one workgroup per result.",
-  lower: (region) => {
-    if (region.kind !== "reduce" && region.kind !== "dot") return undefined;
+  lower: (region, options) => {
+    if (options.safe || (region.kind !== "reduce" && region.kind !== "dot")) return undefined;
     const { outer, inner } = foldLoops(region);
     const at = (ranges: typeof outer) => evaluate(product(ranges.map((l) => l.range)), region.batch);
     return few(at(outer), at(inner)) ? lowerFold(region, true) : undefined;

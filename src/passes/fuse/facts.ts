@@ -72,6 +72,8 @@ export class Facts {
       });
     }
     this.windowed = windowed;
+    // Roles have changed since readers were asked for.
+    this.finalReaders.clear();
   }
 
   private roleOf(node: Node): Role {

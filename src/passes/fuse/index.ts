@@ -18,7 +18,7 @@ import type { Pass } from "../pass.js";
 import { ridesOnDot } from "../stage-sums.js";
 import { Facts } from "./facts.js";
 import { Groups } from "./groups.js";
-import { type Limits, ownConstants } from "./placed.js";
+import { copiedParts, type Limits, ownConstants } from "./placed.js";
 import { writeRegions } from "./regions.js";
 
 export const fuse: Pass = {
@@ -82,13 +82,18 @@ class Fuser {
   /** Results of anchors that are stored in another order of axes alone: they stay inside. */
   private readonly turned = new Set<Value>();
 
+  private readonly fn: Fn;
+
   constructor(
-    private readonly fn: Fn,
+    fn: Fn,
     limits: Limits,
     private readonly fused: boolean,
     private readonly bodies: Fn[],
   ) {
-    this.facts = new Facts(fn, fused ? limits : undefined);
+    const known = fused ? limits : undefined;
+    const parted = copiedParts(new Facts(fn, known), limits.maxBuffers);
+    this.facts = new Facts(parted, known);
+    this.fn = parted;
     this.groups = new Groups(this.facts, limits.maxBuffers, fused);
   }
 

@@ -76,6 +76,26 @@ export function ownConstants(fn: Fn): Fn {
   });
 }
 
+/**
+ * A concat of more stored values than one kernel may bind, which cannot be stored where they belong (results of dots, parts of something):
+ * each is copied into its window, as many a kernel as it can bind.
+ */
+export function copiedParts(facts: Facts, maxBuffers: number): Fn {
+  const at = new Map(facts.fn.nodes.map((n, i) => [n, i]));
+  const crowded = (node: Node): boolean =>
+    node.op === "concat" && facts.roles[at.get(node)!] === "pointwise" && stored(facts, node.inputs).size >= maxBuffers;
+  const wide = new Set(facts.fn.nodes.filter(crowded).map((n) => n.outputs[0]!));
+  return rewrite(facts.fn, (node, out) => {
+    if (!wide.has(node.outputs[0]!)) return undefined;
+    const b = new Builder();
+    b.loc = node.loc;
+    const parts = node.inputs.map((v) => b.emit("copy", [v], {})[0]!);
+    const whole = concat(b, parts, { axis: node.attrs.axis as string });
+    out.push(...b.nodes);
+    return [whole];
+  });
+}
+
 /** Whether no reader sees the elements one by one at their own places, so that one kernel could make and use them. */
 function mustBeStored(facts: Facts, v: Value): boolean {
   return facts.readers(v).every((i) => {
@@ -119,6 +139,9 @@ export function partsOf(facts: Facts): number[] {
     if (typeof row !== "number" || v.type.dtype !== "f32" || readers.length < 2 || facts.results.has(v)) return [];
     const fits = (n: Node): boolean =>
       n.op === "slice" && n.attrs.axis === v.type.axes[0] && ((n.attrs.from as number) * row * 4) % ALIGNMENT === 0;
-    return readers.every((r) => fits(facts.node(r))) ? readers : [];
+    if (!readers.every((r) => fits(facts.node(r)))) return [];
+    // Parts that overlap would be two bindings of the same bytes where one kernel reads both.
+    const ends = readers.map((r) => facts.node(r).attrs as { from: number; to: number }).sort((a, b) => a.from - b.from);
+    return ends.every((e, k) => k === 0 || ends[k - 1]!.to <= e.from) ? readers : [];
   });
 }

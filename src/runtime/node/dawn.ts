@@ -1,7 +1,7 @@
 /**
  * A WebGPU device in Node, through Dawn. Dawn's objects must outlive everything made from them: an instance or adapter that the
  * garbage collector takes while a software driver still works, or while a callback of the binding still waits in the event loop, ends
- * or blocks the process. So there is one instance for the whole process, and each device is pinned here until `dispose`.
+ * or blocks the process. So an instance lives as long as the process, and each device is pinned here until `dispose`.
  */
 import { fail } from "../../diagnostics/diagnostic.js";
 import { type DriverKind, driverVariable, kindOf } from "./driver.js";
