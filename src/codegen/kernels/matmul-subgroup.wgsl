@@ -1,6 +1,6 @@
 // matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of 4·S
 // columns: each lane owns four columns (a vec4 a row, in registers). A step takes KU values of k: the lanes load the TM rows of A between
-// them, four numbers a load, and pass them round by subgroupShuffle, so that no row is loaded twice; each lane loads its own columns of B.
+// them, four numbers a load, and pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
 //   A_ALONG_K: A lies k by k (x · W forms), lane i holds row i, i + S, …      else m by m (gradients of weights), lane i holds four rows
 //   B_ALONG_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      else n by n
 // Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       let t2 = load_b(b_at[2] + k);
       let t3 = load_b(b_at[3] + k);
       for (var r = 0u; r < TM; r++) { // unroll
-        let x = subgroupShuffle(a[min(r / S, A_LOADS - 1u)], r % S);
+        let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S);
         sum[r] += x.x * vec4f(t0.x, t1.x, t2.x, t3.x) + x.y * vec4f(t0.y, t1.y, t2.y, t3.y) + x.z * vec4f(t0.z, t1.z, t2.z, t3.z) + x.w * vec4f(t0.w, t1.w, t2.w, t3.w);
       }
     } else if (A_ALONG_K) {
@@ -64,13 +64,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       let b2 = load_b(b_at[0] + (k + 2u) * B_K);
       let b3 = load_b(b_at[0] + (k + 3u) * B_K);
       for (var r = 0u; r < TM; r++) { // unroll
-        let x = subgroupShuffle(a[min(r / S, A_LOADS - 1u)], r % S);
+        let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S);
         sum[r] += x.x * b0 + x.y * b1 + x.z * b2 + x.w * b3;
       }
     } else {
       let b0 = load_b(b_at[0] + k * B_K);
       for (var r = 0u; r < TM; r += 4u) { // unroll
-        let x = subgroupShuffle(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S);
+        let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S);
         sum[r] += x.x * b0;
         sum[r + 1u] += x.y * b0;
         sum[r + 2u] += x.z * b0;
@@ -86,9 +86,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
           store_raw(c_base + (m0 + r) * C_M + n0, sum[r]);
         }
       }
-      for (var r = 0u; r < min(TM, M - m0); r++) {
-        let i = c_base + (m0 + r) * C_M + n0;
-        store(i, m0 + r, n0, batch, load_raw(i));
+      // Counted by rows of C, not from 0: a driver that sees the count unrolls the loop after all.
+      for (var m = m0; m < min(m0 + TM, M); m++) {
+        let i = c_base + m * C_M + n0;
+        store(i, m, n0, batch, load_raw(i));
       }
     } else {
       for (var r = 0u; r < TM; r++) { // unroll
