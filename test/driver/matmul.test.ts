@@ -20,7 +20,8 @@ test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
 );
 
 test("the naive kernel gives the reference's numbers", async () => {
-  for (const given of [...forced.flatMap(([, cases]) => cases), ...few]) await compare(given, { safe: true });
+  const all = [...forced.flatMap(([, cases]) => cases), ...few];
+  for (const given of new Map(all.map((c) => [c.join(), c])).values()) await compare(given, { safe: true });
 });
 
 test("few rows or columns, also where another form would be taken", async () => {
