@@ -50,8 +50,8 @@ function project(
 const patient = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 /**
- * test/gpu: what depends on the subgroup width, on every adapter. test/driver: what does not, once for each driver. test/long: commands, and what
- * is long or measures the process, on one adapter, because another would say the same.
+ * test/gpu: what depends on the subgroup width, on every adapter. test/driver: what does not, once for each driver. test/long: commands,
+ * and what is long or measures the process, on one adapter, because another would say the same.
  */
 const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: readonly string[]) =>
   project(

@@ -6,7 +6,7 @@ import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Module, Param } from "../ir/graph.js";
 import type { ParameterRuns } from "../ir/parameter-runs.js";
 import { numel, type TensorType } from "../ir/types.js";
-import { type Entry, type Kernel, type Port, type Storage, type StorageKind, webLimits } from "../program/program.js";
+import type { Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
 import { add, mul, type Size } from "../program/size.js";
 import { EntryFn } from "./entry.js";
 import type { FamilyOptions } from "./kernel.js";
@@ -70,7 +70,7 @@ class Lowering {
     private readonly module: Module,
     private readonly options: LowerOptions,
   ) {
-    const planned = planPacks(module, options.maxBinding ?? (webLimits.maxStorageBufferBindingSize as number));
+    const planned = planPacks(module, options.maxBinding);
     this.packs = planned.packs;
     this.runs = planned.runs;
   }
@@ -110,8 +110,7 @@ class Lowering {
 
   /** Weights of a run, or their gradients, as one storage; undefined when these are no run in this order. */
   private runOf(kind: StorageKind, keys: readonly string[], type: TensorType): number | undefined {
-    const run = this.runs.runOf(keys[0]!);
-    if (!run || run.length !== keys.length || !run.every((k, i) => k === keys[i])) return undefined;
+    if (!this.runs.has(keys)) return undefined;
     const name = `${keys[0]} and ${keys.length - 1} more`;
     const known = this.persistent.get(`${kind} run ${name}`);
     if (known !== undefined) return known;

@@ -6,9 +6,7 @@
 import type { Module } from "../ir/graph.js";
 import { ParameterRuns, weightKey } from "../ir/parameter-runs.js";
 import { numel } from "../ir/types.js";
-
-/** Places in a pack are multiples of this, as bindings are. */
-const ALIGNMENT = 256;
+import { ALIGNMENT } from "../program/pack.js";
 
 export interface Pack {
   /** Byte at which each weight begins. */
@@ -16,9 +14,12 @@ export interface Pack {
   readonly bytes: number;
 }
 
-/** The packs of a module's weights and its runs, none larger than `limit` unless one weight alone is. */
-export function planPacks(module: Module, limit: number): { readonly packs: readonly Pack[]; readonly runs: ParameterRuns } {
-  const runs = ParameterRuns.of(module, limit);
+/** The packs of a module's weights and its runs, none larger than a binding unless one weight alone is. */
+export function planPacks(
+  module: Module,
+  maxBinding?: number,
+): { readonly packs: readonly Pack[]; readonly runs: ParameterRuns } {
+  const runs = ParameterRuns.of(module, maxBinding);
   const sizes = new Map<string, number>();
   for (const { params } of module.fns) {
     for (const p of params) {
@@ -37,7 +38,7 @@ export function planPacks(module: Module, limit: number): { readonly packs: read
   for (const unit of units) {
     const bytes = bytesOf(unit);
     const isTrained = runs.isTrained(unit[0]!);
-    let pack = packs.find((p) => p.bytes + bytes <= limit && p.trained === isTrained);
+    let pack = packs.find((p) => p.bytes + bytes <= runs.limit && p.trained === isTrained);
     if (!pack) {
       pack = { offsets: new Map(), bytes: 0, trained: isTrained };
       packs.push(pack);

@@ -22,7 +22,7 @@ export interface PlaceHost {
 }
 
 export class Places {
-  readonly made: ReadonlyMap<Value, Node>;
+  private readonly made: ReadonlyMap<Value, Node>;
   /** Results that are stored in a window of what a concat puts together. */
   readonly windows = new Map<Value, { readonly whole: Value; readonly window: Window }>();
   private readonly params: ReadonlyMap<Value, Param>;

@@ -3,11 +3,10 @@
  * concatenation is no work at all. A weight is in one run at most, the same in every function of the module; so who wants a run asks here
  * first, and who lays weights out (codegen/packs.ts) reads the answer from the module.
  */
+import { ALIGNMENT } from "../program/pack.js";
+import { webLimits } from "../program/program.js";
 import { type Module, type Node, type Param, producers, type Value } from "./graph.js";
 import { numel } from "./types.js";
-
-/** Weights of a run begin where a binding may begin, without gaps. */
-const ALIGNMENT = 256;
 
 /** A weight's name in a checkpoint: state `p.<key>` in a function that updates it, a parameter elsewhere. */
 export function weightKey(p: Param): string | undefined {
@@ -25,14 +24,14 @@ export class ParameterRuns {
 
   constructor(
     module: Module,
-    /** Largest binding in bytes. */
-    private readonly limit: number,
+    /** Largest binding in bytes; the WebGPU minimum by default. */
+    readonly limit: number = webLimits.maxStorageBufferBindingSize!,
   ) {
     this.trained = new Set(module.fns.flatMap((fn) => trainedKeys(fn.params)));
   }
 
   /** The runs that the module's concatenations ask for. */
-  static of(module: Module, limit: number): ParameterRuns {
+  static of(module: Module, limit?: number): ParameterRuns {
     const runs = new ParameterRuns(module, limit);
     for (const fn of module.fns) {
       const made = producers(fn);
@@ -60,13 +59,19 @@ export class ParameterRuns {
   private runFrom(weights: readonly Param[]): readonly string[] | undefined {
     const keys = weights.map((p) => weightKey(p)).filter((k) => k !== undefined);
     if (keys.length < weights.length || new Set(keys).size < keys.length) return undefined;
-    const known = this.runs.get(keys[0]!);
-    if (known) return known.length === keys.length && known.every((k, i) => k === keys[i]) ? known : undefined;
+    if (this.runs.has(keys[0]!)) return this.has(keys) ? keys : undefined;
     const bytes = weights.map((p) => numel(p.value.type)).map((n) => (typeof n === "number" ? 4 * n : Number.NaN));
+    // They begin where a binding may begin, without gaps.
     const fits = bytes.every((n) => n % ALIGNMENT === 0) && bytes.reduce((a, n) => a + n, 0) <= this.limit;
     // One optimizer step goes over a whole pack: weights that it leaves alone lie elsewhere.
     const alike = keys.every((k) => this.trained.has(k) === this.trained.has(keys[0]!));
     return fits && alike && !keys.some((k) => this.runs.has(k)) ? keys : undefined;
+  }
+
+  /** Whether these weights are a run, in this order. */
+  has(keys: readonly string[]): boolean {
+    const run = this.runs.get(keys[0]!);
+    return run?.length === keys.length && run.every((k, i) => k === keys[i]);
   }
 
   /** The run that a weight is in, itself included. */

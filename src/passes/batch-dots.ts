@@ -18,7 +18,6 @@ import { ParameterRuns, weightKey } from "../ir/parameter-runs.js";
 import { GRADIENT } from "../ir/region.js";
 import { attrsKey } from "../ir/same.js";
 import { numel, sizeOf } from "../ir/types.js";
-import { webLimits } from "../program/program.js";
 import type { Size } from "../program/size.js";
 import type { Pass } from "./pass.js";
 
@@ -27,9 +26,8 @@ export const batchDots: Pass = {
   doc: "Products of one operand with several weights become one: the weights lie side by side, as many as one binding holds.",
   run: (module, options) => {
     if (options.fused === false || module.stage === "kernel") return module;
-    const limit = options.maxBinding ?? webLimits.maxStorageBufferBindingSize!;
-    const runs = ParameterRuns.of(module, limit);
-    const fns = module.fns.map((fn) => batched(fn, runs, limit));
+    const runs = ParameterRuns.of(module, options.maxBinding);
+    const fns = module.fns.map((fn) => batched(fn, runs));
     return fns.every((fn, i) => fn === module.fns[i]) ? module : ({ ...module, fns } satisfies Module);
   },
 };
@@ -46,7 +44,7 @@ interface Product {
   readonly result: Value;
 }
 
-function batched(fn: Fn, runs: ParameterRuns, limit: number): Fn {
+function batched(fn: Fn, runs: ParameterRuns): Fn {
   const found = products(fn);
   const groups = new Map<string, Product[]>();
   const number = numbering(fn);
@@ -59,16 +57,9 @@ function batched(fn: Fn, runs: ParameterRuns, limit: number): Fn {
   const first = new Map<Node, readonly Product[]>();
   const gone = new Set<Node>();
   for (const group of groups.values()) {
-    for (const run of cut(group, limit)) {
-      const biases = run[0]!.bias ? [run.map((p) => p.bias!)] : [];
-      if (
-        run.length < 2 ||
-        !runs.take(
-          run.map((p) => p.weight),
-          ...biases,
-        )
-      )
-        continue;
+    for (const run of cut(group, runs.limit)) {
+      const lists = [run.map((p) => p.weight), ...(run[0]!.bias ? [run.map((p) => p.bias!)] : [])];
+      if (run.length < 2 || !runs.take(...lists)) continue;
       first.set(run[0]!.nodes[0]!, run);
       for (const p of run) for (const n of p.nodes) gone.add(n);
     }

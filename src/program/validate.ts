@@ -3,6 +3,7 @@
  * memory lies. Both return sentences; an empty list means that the program may run. Whoever calls makes an error of them.
  */
 import { HEADER_WORDS } from "./grid.js";
+import { ALIGNMENT } from "./pack.js";
 import { FORMAT, type Kernel, type Port, type Program, VERSION } from "./program.js";
 import { evaluate, product, type Size } from "./size.js";
 import { hasProgramStructure, type Say } from "./structure.js";
@@ -107,9 +108,10 @@ function checkPart(program: Program, id: number, at: string, say: Say): void {
   else {
     for (const batch of SAMPLE_BATCHES) {
       const offset = evaluate(part.within.offset, batch);
-      if (offset % 256 === 0 && offset >= 0 && offset + evaluate(part.bytes, batch) <= evaluate(whole.bytes, batch)) continue;
+      if (offset % ALIGNMENT === 0 && offset >= 0 && offset + evaluate(part.bytes, batch) <= evaluate(whole.bytes, batch))
+        continue;
       say(
-        `${at} begins at byte ${offset} of "${whole.name}" at batch ${batch}: not a multiple of 256, or it does not end inside`,
+        `${at} begins at byte ${offset} of "${whole.name}" at batch ${batch}: not a multiple of ${ALIGNMENT}, or it does not end inside`,
       );
       break;
     }

@@ -18,6 +18,7 @@ import { pipeline } from "../../src/passes/pass.js";
 import { simplify } from "../../src/passes/simplify/index.js";
 import { B, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
+import { numbers } from "../gpu/numbers.js";
 import { bundleOf, runModule } from "../gpu/run-module.js";
 
 let dawn: DawnDevice;
@@ -56,29 +57,12 @@ function selfAttention(tokens: number, width: number): Module {
   };
 }
 
-function noise(length: number, seed: number, size: number): Float64Array {
-  let state = seed;
-  return Float64Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.fround((state / 2 ** 31 - 1) * size);
-  });
-}
-
 function inputs(module: Module, batch: number, size = 1): Map<string, { shape: number[]; data: Float64Array }> {
   return new Map(
     module.fns[0]!.params.map((p, i) => {
       const shape = p.value.type.shape.map((s) => sizeAt(s, batch));
-      return [
-        p.name,
-        {
-          shape,
-          data: noise(
-            shape.reduce((a, n) => a * n, 1),
-            5 + i,
-            size,
-          ),
-        },
-      ];
+      const count = shape.reduce((a, n) => a * n, 1);
+      return [p.name, { shape, data: numbers(count, 5 + i).map((x) => Math.fround(x * size)) }];
     }),
   );
 }

@@ -16,6 +16,7 @@ import { fuse } from "../../src/passes/fuse/index.js";
 import { B, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
+import { numbers } from "./numbers.js";
 import { bundleOf } from "./run-module.js";
 
 let dawn: DawnDevice;
@@ -145,14 +146,6 @@ function moduleOf([form, ending, [, rows, columns, terms]]: Case): Module {
   return { stage: "graph", fns: [b.finish("main", results)] };
 }
 
-function noise(length: number, seed: number): Float64Array {
-  let state = seed;
-  return Float64Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.fround(state / 2 ** 31 - 1);
-  });
-}
-
 interface Given {
   readonly safe?: boolean;
   readonly choice?: string;
@@ -166,16 +159,8 @@ export async function compare(given: Case, { safe = false, choice, compiledFor }
   const values = new Map(
     module.fns[0]!.params.map((p, i) => {
       const shape = p.value.type.shape.map((s) => sizeAt(s, batch));
-      return [
-        p.name,
-        {
-          shape,
-          data: noise(
-            shape.reduce((n, s) => n * s, 1),
-            3 + i,
-          ),
-        },
-      ];
+      const count = shape.reduce((n, size) => n * size, 1);
+      return [p.name, { shape, data: numbers(count, 3 + i) }];
     }),
   );
   const expected = evaluate(module, "main", values, { batch, precision: "f64" });

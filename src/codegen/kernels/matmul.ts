@@ -53,7 +53,7 @@ export const matmulChoices: readonly Design[] = [
 const ENOUGH_GROUPS = 128;
 
 /**
- * What runs whatever the subgroups are. On a GPU, workgroup tiles: a barrier costs tens of cycles there, and the tiles save nearly all
+ * What runs whatever the subgroups are; where their width is fixed, the subgroup form comes first. On a GPU, workgroup tiles: a barrier costs tens of cycles there, and the tiles save nearly all
  * traffic to memory. On a CPU that stands in for a GPU it is the other way round: workgroup memory is memory like any other and a barrier
  * a switch of all invocations, so register tiles, which need neither, are last and run everywhere. A K that one step of a tile would
  * cover leaves nothing to share: such a product is bound by its stores, and register tiles do.

@@ -13,7 +13,6 @@ import { Builder } from "../../ir/builder.js";
 import type { Fn, Module, Node, Value } from "../../ir/graph.js";
 import { opRow } from "../../ir/ops/index.js";
 import { ParameterRuns } from "../../ir/parameter-runs.js";
-import { webLimits } from "../../program/program.js";
 import type { Pass } from "../pass.js";
 import { ridesOnDot } from "../stage-sums.js";
 import { Facts } from "./facts.js";
@@ -29,7 +28,7 @@ export const fuse: Pass = {
     const bodies: Fn[] = [];
     const fused = options.fused !== false;
     const maxBuffers = options.maxStorageBuffers ?? 8;
-    const runs = ParameterRuns.of(module, options.maxBinding ?? webLimits.maxStorageBufferBindingSize!);
+    const runs = ParameterRuns.of(module, options.maxBinding);
     const fns = module.fns.map((fn) =>
       new Fuser(ownRows(fused ? ownConstants(fn) : fn, fused), { maxBuffers, runs }, fused, bodies).run(),
     );
@@ -90,10 +89,9 @@ class Fuser {
     private readonly fused: boolean,
     private readonly bodies: Fn[],
   ) {
-    const known = fused ? limits : undefined;
-    const parted = copiedParts(new Facts(fn, known), limits.maxBuffers);
-    this.facts = new Facts(parted, known);
-    this.fn = parted;
+    const facts = new Facts(fn, fused ? limits : undefined);
+    this.fn = fused ? copiedParts(facts, limits.maxBuffers) : fn;
+    this.facts = this.fn === fn ? facts : new Facts(this.fn, limits);
     this.groups = new Groups(this.facts, limits.maxBuffers, fused);
   }
 

@@ -11,6 +11,7 @@ import { fill } from "../../ir/ops/pointwise.js";
 import { concat, expand } from "../../ir/ops/shape.js";
 import { type ParameterRuns, weightKey, weightsOf } from "../../ir/parameter-runs.js";
 import { windowsOf } from "../../ir/strides.js";
+import { ALIGNMENT } from "../../program/pack.js";
 import { product, sameSize } from "../../program/size.js";
 import { rewrite } from "../pass.js";
 import type { Facts } from "./facts.js";
@@ -19,9 +20,6 @@ export interface Limits {
   readonly maxBuffers: number;
   readonly runs: ParameterRuns;
 }
-
-/** Bindings begin at multiples of this. */
-const ALIGNMENT = 256;
 
 /** The values that a concat's operands are stored as, each in a window of it: none for weights; undefined when it is computed as any other op. */
 export function joinedOperands(facts: Facts, i: number, { maxBuffers, runs }: Limits): readonly Value[] | undefined {
@@ -32,10 +30,7 @@ export function joinedOperands(facts: Facts, i: number, { maxBuffers, runs }: Li
     return k === undefined ? undefined : facts.node(k);
   };
   const weights = weightsOf(node, maker, (v) => facts.params.get(v));
-  if (weights) {
-    const run = runs.runOf(weightKey(weights[0]!)!);
-    return run?.length === weights.length && run.every((k, n) => k === weightKey(weights[n]!)) ? [] : undefined;
-  }
+  if (weights) return runs.has(weights.map((p) => weightKey(p)!)) ? [] : undefined;
   const views = (v: Value): Node | undefined => {
     const k = facts.maker(v);
     const seen = k !== undefined && (facts.roles[k] === "view" || (facts.roles[k] === "placed" && facts.node(k).op === "concat"));
@@ -81,9 +76,8 @@ export function ownConstants(fn: Fn): Fn {
  * each is copied into its window, as many a kernel as it can bind.
  */
 export function copiedParts(facts: Facts, maxBuffers: number): Fn {
-  const at = new Map(facts.fn.nodes.map((n, i) => [n, i]));
-  const crowded = (node: Node): boolean =>
-    node.op === "concat" && facts.roles[at.get(node)!] === "pointwise" && stored(facts, node.inputs).size >= maxBuffers;
+  const crowded = (node: Node, i: number): boolean =>
+    node.op === "concat" && facts.roles[i] === "pointwise" && stored(facts, node.inputs).size >= maxBuffers;
   const wide = new Set(facts.fn.nodes.filter(crowded).map((n) => n.outputs[0]!));
   return rewrite(facts.fn, (node, out) => {
     if (!wide.has(node.outputs[0]!)) return undefined;

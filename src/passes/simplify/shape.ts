@@ -201,11 +201,11 @@ const sliceAt = (r: Rewriter, node: Node, x: Value, offset: number): Value =>
 
 /** The parts of an axis, one after the other, that a tree of sums puts together from paddings along it; undefined when some is missing. */
 function filled(r: Rewriter, node: Node): Value | undefined {
-  const first = paddingsIn(r, node)?.sort((a, b) => number(a, "before") - number(b, "before"));
-  if (!first || first.some((p) => text(p, "axis") !== text(first[0]!, "axis"))) return undefined;
-  const axis = text(first[0]!, "axis");
+  const parts = paddingsIn(r, node)?.sort((a, b) => number(a, "before") - number(b, "before"));
+  if (!parts || parts.some((p) => text(p, "axis") !== text(parts[0]!, "axis"))) return undefined;
+  const axis = text(parts[0]!, "axis");
   let at = 0;
-  for (const p of first) {
+  for (const p of parts) {
     const size = sizeOf(p.inputs[0]!.type, axis);
     if (number(p, "before") !== at || typeof size !== "number") return undefined;
     at += size;
@@ -213,7 +213,7 @@ function filled(r: Rewriter, node: Node): Value | undefined {
   return at === sizeOf(node.outputs[0]!.type, axis)
     ? concat(
         r,
-        first.map((p) => p.inputs[0]!),
+        parts.map((p) => p.inputs[0]!),
         { axis },
       )
     : undefined;
