@@ -74,7 +74,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     set: flags.set,
     target: await readTarget(flags.target),
     safe: flags.safe ?? false,
-    choices: pairs("--choose", flags.choose),
+    choices: pairs("--choose", flags.choose, "family=choice"),
     ...(flags.preset === undefined ? {} : { preset: flags.preset }),
     ...(flags.batch === undefined ? {} : { batch: flags.batch }),
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),

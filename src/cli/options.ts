@@ -20,11 +20,11 @@ export const wholeNumber =
       : fail("DIT7001", `${option} ${text}: expected a whole number from ${least}`);
   };
 
-/** `family=choice` texts of a repeatable option; the last of a family counts. */
-export const pairs = (option: string, texts: readonly string[]): Record<string, string> =>
+/** `key=value` texts of a repeatable option; the last of a key counts. */
+export const pairs = (option: string, texts: readonly string[], form = "key=value"): Record<string, string> =>
   Object.fromEntries(
     texts.map((text): [string, string] => {
-      const [, key, value] = /^([^=]+)=(.+)$/.exec(text) ?? fail("DIT7001", `${option} ${text}: expected family=choice`);
+      const [, key, value] = /^([^=]+)=(.+)$/.exec(text) ?? fail("DIT7001", `${option} ${text}: expected ${form}`);
       return [key!.trim(), value!.trim()];
     }),
   );

@@ -1,24 +1,40 @@
-/** `dit-compile train MODEL`: compiles a model, trains it on a set of labelled images, and leaves a folder that `sample` takes. */
+/**
+ * `dit-compile train MODEL`: compiles a model, trains it on labelled images, and leaves a folder that `sample` takes and that
+ * `train --resume` goes on with.
+ */
 import type { Command } from "commander";
-import { fail } from "../diagnostics/diagnostic.js";
 import type { DriverKind } from "../runtime/node/driver.js";
+import type { TrainFile } from "../trainer/train-config.js";
 import { driverOption } from "./doctor.js";
 import type { Io } from "./io.js";
-import { collect, wholeNumber } from "./options.js";
-import { progress } from "./progress.js";
+import { collect, pairs, wholeNumber } from "./options.js";
 
-interface Flags {
-  readonly data: string;
-  readonly preset?: string;
-  readonly set: readonly string[];
-  readonly lr?: string;
-  readonly steps: number;
-  readonly batch: number;
-  readonly seed: number;
+/** What is given; all else comes from --config, the run's own train.json, or the defaults. */
+export interface Flags {
   readonly output: string;
+  readonly config?: string;
+  readonly resume?: string | true;
+  readonly allowChange?: boolean;
+  readonly preset?: string;
+  readonly set?: readonly string[];
+  readonly lr?: string;
+  readonly data?: string;
+  readonly skipBroken?: boolean;
+  readonly steps?: number;
+  readonly batch?: number;
+  readonly accumulate?: number;
+  readonly seed?: number;
+  readonly flip?: boolean;
   readonly weights?: string;
-  readonly flip: boolean;
+  readonly logEvery?: number;
+  readonly checkpointEvery?: number;
+  readonly keepLast?: number;
+  readonly keepEvery?: number;
+  readonly sampleEvery?: number;
+  readonly sampleCount?: number;
+  readonly maxBadSteps?: number;
   readonly driver?: DriverKind;
+  readonly json?: boolean;
   readonly verbose?: boolean;
 }
 
@@ -26,26 +42,50 @@ export function register(program: Command, io: Io): void {
   program
     .command("train")
     .description("train a model on labelled images (a model file is code: it is run)")
-    .argument("<model>", "TypeScript file whose default export is a model")
+    .argument("[model]", "TypeScript file whose default export is a model; with --resume or --config theirs is taken")
     .requiredOption(
+      "-o, --output <dir>",
+      "the run's folder: losses, curve, report.html, samples, checkpoints, weights and bundle",
+    )
+    .option(
       "-d, --data <set>",
-      "fashion-mnist (fetched when it is not there: 31 MB), or a folder with idx files as MNIST's",
+      "fashion-mnist or emoji (fetched when not there), a folder of images, idx files or latents; see docs/data.md",
     )
     .option("-p, --preset <name>", "one of the model's presets; default: its own choice")
     .option("-s, --set <key=value>", "a setting of the model or of its training; repeatable", collect, [])
     .option("--lr <x>", "short for --set learningRate=x")
-    .requiredOption("-n, --steps <n>", "updates of the weights", wholeNumber("--steps"))
-    .option("-b, --batch <n>", "images a step", wholeNumber("--batch"), 64)
-    .option("--seed <n>", "of weights, order and noise", wholeNumber("--seed", 0), 0)
+    .option("-n, --steps <n>", "updates of the weights", wholeNumber("--steps"))
+    .option("-b, --batch <n>", "images that the device works on at a time; default: 64", wholeNumber("--batch"))
+    .option("--accumulate <n>", "batches an update: 16 of 16 are a global batch of 256; default: 1", wholeNumber("--accumulate"))
+    .option("--seed <n>", "of weights, order and noise; default: 0", wholeNumber("--seed", 0))
     .option("-w, --weights <file>", "begin with these instead of fresh weights")
     .option("--no-flip", "do not mirror images at random")
-    .requiredOption(
-      "-o, --output <dir>",
-      "gets loss.jsonl, weights.safetensors (the average), weights-raw.safetensors and the bundle",
+    .option("--skip-broken", "leave out images that cannot be read, and count them")
+    .option("-c, --config <file>", "JSON with the same keys (schemas/train.schema.json); flags override it")
+    .option(
+      "-r, --resume [which]",
+      "go on with the run in --output: from its newest checkpoint, the newest whole one (last-good), or a file",
+    )
+    .option("--allow-change", "resume although settings, driver or kernels are others: the bits will differ")
+    .option("--log-every <n>", "steps between two looks at the loss; default: 10", wholeNumber("--log-every"))
+    .option(
+      "--checkpoint-every <n>",
+      "steps between checkpoints, 0: only at the end; default: 1000",
+      wholeNumber("--checkpoint-every", 0),
+    )
+    .option("--keep-last <n>", "checkpoints to keep; default: 3", wholeNumber("--keep-last"))
+    .option("--keep-every <n>", "beside them, those of every so many steps; default: none", wholeNumber("--keep-every", 0))
+    .option("--sample-every <n>", "steps between grids of samples, 0: none; default: 1000", wholeNumber("--sample-every", 0))
+    .option("--sample-count <n>", "images in a grid; default: 40", wholeNumber("--sample-count"))
+    .option(
+      "--max-bad-steps <n>",
+      "steps in a row that are not finite, after which the run ends; default: 5",
+      wholeNumber("--max-bad-steps"),
     )
     .addOption(driverOption())
+    .option("--json", "print one JSON value at the end")
     .option("-v, --verbose", "say which kernels run and how much memory they take")
-    .action(async (model: string, flags: Flags) => {
+    .action(async (model: string | undefined, flags: Flags) => {
       const { ensureDriver } = await import("../runtime/node/driver.js");
       await ensureDriver(flags.driver);
       await trainCommand(model, flags, io);
@@ -53,54 +93,38 @@ export function register(program: Command, io: Io): void {
 }
 
 /** Without the search for a driver. */
-export async function trainCommand(model: string, flags: Flags, io: Io): Promise<void> {
-  const [{ compile }, { writeBundle }, { fetchFashionMnist }, { requestDevice }, { train }, { readWeights }, { join }] =
-    await Promise.all([
-      import("../compile/compile.js"),
-      import("../compile/bundle.js"),
-      import("../data/fashion-mnist.js"),
-      import("../runtime/node/dawn.js"),
-      import("../trainer/loop.js"),
-      import("../trainer/weights.js"),
-      import("node:path"),
-    ]);
-  const data = await fetchFashionMnist(flags.data === "fashion-mnist" ? { download: true } : { folder: flags.data });
-  const set = [...flags.set, ...(flags.lr === undefined ? [] : [`learningRate=${flags.lr}`])];
-  // All entries: the folder is to be sampled from, too.
-  const { bundle } = await compile(model, {
+export async function trainCommand(model: string | undefined, flags: Flags, io: Io): Promise<void> {
+  const { run } = await import("./train-run.js");
+  await run(flags, { ...(model === undefined ? {} : { model }), ...configOf(flags) }, io);
+}
+
+/** The flags that are keys of the configuration. */
+function configOf(flags: Flags): TrainFile {
+  const set: TrainFile["set"] = {
+    ...pairs("--set", flags.set ?? []),
+    ...(flags.lr === undefined ? {} : { learningRate: flags.lr }),
+  };
+  return {
     set,
-    batch: flags.batch,
-    ...(flags.preset === undefined ? {} : { preset: flags.preset }),
-  });
-  const weights = flags.weights === undefined ? undefined : await readWeights(flags.weights, bundle.program);
-  await writeBundle(bundle, join(flags.output, "bundle"));
-  const dawn = await requestDevice();
-  const { name, preset } = bundle.program.model;
-  io.err(`training ${name}${preset ? `, preset ${preset}` : ""}, on ${dawn.info.description}\n`);
-  const meter = progress("training", { print: (line) => io.err(`${line}\n`) });
-  let note = "";
-  try {
-    const result = await train({
-      bundle,
-      device: dawn.device,
-      images: data.train,
-      steps: flags.steps,
-      batch: flags.batch,
-      seed: flags.seed,
-      flip: flags.flip,
-      weights,
-      outFolder: flags.output,
-      onLoss: ({ loss, imagesPerSecond }) => {
-        note = `loss ${loss === null ? "not finite" : loss.toFixed(4)}, ${imagesPerSecond.toPrecision(3)} images/s`;
-      },
-      onStep: (done, total) => meter.update(done, total, note),
-      log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
-    });
-    meter.end();
-    const last = result.losses.at(-1)?.loss ?? fail("DIT4213", "the last loss is not finite");
-    io.err(`${result.steps} steps in ${result.seconds.toFixed(1)} s, last loss ${last.toFixed(4)}; wrote ${flags.output}\n`);
-  } finally {
-    meter.end();
-    dawn.dispose();
-  }
+    ...(flags.flip === false ? { flip: false } : {}),
+    ...Object.fromEntries(
+      (
+        [
+          "preset",
+          "data",
+          "skipBroken",
+          "steps",
+          "batch",
+          "accumulate",
+          "seed",
+          "weights",
+          "logEvery",
+          "checkpointEvery",
+        ] as const
+      ).map((key) => [key, flags[key]]),
+    ),
+    ...Object.fromEntries(
+      (["keepLast", "keepEvery", "sampleEvery", "sampleCount", "maxBadSteps"] as const).map((key) => [key, flags[key]]),
+    ),
+  };
 }

@@ -32,6 +32,8 @@ export interface CompileOptions {
   readonly preset?: string;
   /** `key=value` settings of the model and its objective. */
   readonly set?: readonly string[];
+  /** Defaults in place of the model's own, for those of these keys that it has; preset and `set` go before them. */
+  readonly defaults?: Readonly<Record<string, number | string | boolean>>;
   /** Batch that kernel choices and the report are for; the program runs at any batch. Default 1. */
   readonly batch?: number;
   /** Entries to compile; default: all. */
@@ -62,7 +64,7 @@ export interface Compiled {
 export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
   // The model imports "dit-compile": this very instance, handed in late because it contains this function.
   const model = loadModel(file, { library: await import("../index.js") });
-  const settings = parseSettings(model.definition, options.preset, options.set);
+  const settings = parseSettings(model.definition, options.preset, options.set, options.defaults);
   const problem = model.definition.check?.(settings.config) ?? model.definition.objective?.check?.(settings.config);
   if (problem)
     fail("DIT1104", `${model.definition.name} cannot be built: ${problem}`, {

@@ -9,16 +9,18 @@ export interface Settings {
   readonly config: Readonly<Record<string, ConfigValue>>;
 }
 
-/** `library` holds keys that belong to neither model nor objective: those of the trainer or the compiler. */
+/** `defaults` are a caller's own, in place of the model's, for those of its keys that the model has. */
 export function parseSettings(
   model: ModelDefinition,
   preset?: string,
   sets: readonly string[] = [],
-  library: ConfigKeys = {},
+  defaults: Readonly<Record<string, ConfigValue>> = {},
 ): Settings {
-  const keys: ConfigKeys = { ...library, ...model.objective?.config, ...model.config };
+  const keys: ConfigKeys = { ...model.objective?.config, ...model.config };
   const config: Record<string, ConfigValue> = {};
-  for (const [key, value] of Object.entries(keys)) config[key] = typeof value === "object" ? value.oneOf[0]! : value;
+  for (const [key, value] of Object.entries(keys)) {
+    config[key] = defaults[key] ?? (typeof value === "object" ? value.oneOf[0]! : value);
+  }
 
   const chosen = preset ?? model.defaultPreset;
   if (chosen !== undefined) {

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { DitError, fail } from "../diagnostics/diagnostic.js";
+import { fail } from "../diagnostics/diagnostic.js";
 
 const REASONS: Readonly<Record<string, readonly [reason: string, help: string]>> = {
   ENOENT: ["it does not exist", "check the path"],
@@ -19,24 +19,25 @@ const REASONS: Readonly<Record<string, readonly [reason: string, help: string]>>
   EMFILE: ["too many files are open", "raise the limit with `ulimit -n`"],
 };
 
+/** An error of the system as a sentence; any other goes through as it is. */
 function refuse(code: string, verb: string, path: string, error: unknown): never {
-  if (error instanceof DitError) throw error;
   const system = error instanceof Error && "code" in error ? String(error.code) : "";
-  const [reason, help] = REASONS[system] ?? [
-    error instanceof Error ? error.message : String(error),
-    "check the path and try again",
-  ];
+  const known = REASONS[system];
+  if (!known && !(error instanceof Error && "errno" in error)) throw error;
+  const [reason, help] = known ?? [(error as Error).message, "check the path and try again"];
   fail(code, `cannot ${verb} ${path}: ${reason}`, { help });
 }
 
-async function fill(file: FileHandle, path: string, begin: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+/** Bytes begin .. end-1 of an open file. Error: DIT4001 (it is shorter). */
+export async function readRange(file: FileHandle, path: string, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
+  const length = end - begin;
   const bytes = new Uint8Array(length);
   let done = 0;
   while (done < length) {
     // One read is limited by the system to somewhat less than 2 GiB.
     const { bytesRead } = await file.read(bytes, done, Math.min(length - done, 2 ** 30), begin + done);
     if (bytesRead === 0) {
-      fail("DIT4001", `cannot read ${path}: it ends at byte ${begin + done}, expected ${begin + length}`, {
+      fail("DIT4001", `cannot read ${path}: it ends at byte ${begin + done}, expected ${end}`, {
         help: "the file is cut short or is being written: get it again",
       });
     }
@@ -50,13 +51,13 @@ export async function readFileBytes(path: string): Promise<Uint8Array<ArrayBuffe
   return withFile(path, async (file) => {
     const info = await file.stat();
     if (info.isDirectory()) throw Object.assign(new Error("folder"), { code: "EISDIR" });
-    return fill(file, path, 0, info.size);
+    return readRange(file, path, 0, info.size);
   });
 }
 
 /** Bytes begin .. end-1 of a file: a tensor of a checkpoint that is too big to hold. Error: DIT4001. */
 export async function readFileRange(path: string, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
-  return withFile(path, (file) => fill(file, path, begin, end - begin));
+  return withFile(path, (file) => readRange(file, path, begin, end));
 }
 
 /** Size of a file in bytes. Error: DIT4001. */
@@ -64,7 +65,8 @@ export async function fileSize(path: string): Promise<number> {
   return withFile(path, async (file) => (await file.stat()).size);
 }
 
-async function withFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+/** An open file for the time of `use`. Error: DIT4001. */
+export async function withFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, "r");
@@ -80,14 +82,18 @@ async function withFile<T>(path: string, use: (file: FileHandle) => Promise<T>):
  * Writes a file as one event: a temporary name in the same folder, fsync, rename. Readers see the old file or the new one, and
  * after a crash at most a `.tmp` file is left over. Missing folders are made. Error: DIT4002 with the reason; the old file stays.
  */
-export async function writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void> {
+export const writeFileAtomic = (path: string, bytes: Uint8Array | string): Promise<void> =>
+  writeAtomic(path, (file) => file.writeFile(bytes));
+
+/** The same for a file that is written piece by piece. What `write` throws, when it is not the system's, goes through as it is. */
+export async function writeAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}${TEMPORARY}`);
   try {
     await mkdir(folder, { recursive: true });
     const file = await open(temporary, "wx");
     try {
-      await file.writeFile(bytes);
+      await write(file);
       await file.sync();
     } finally {
       await file.close();
@@ -99,6 +105,9 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | string):
     refuse("DIT4002", "write", path, error);
   }
 }
+
+/** How the names of files end that are being written, or were when their process died. */
+export const TEMPORARY = ".tmp";
 
 /** Makes the rename itself survive a power cut. Some systems cannot open folders; there the rename is what they give. */
 async function syncFolder(folder: string): Promise<void> {

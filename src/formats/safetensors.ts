@@ -202,44 +202,77 @@ export function parseSafetensors(
   return { tensors, metadata };
 }
 
+/** What a header says of a tensor before there is data. */
+export type TensorInfo = Pick<StoredTensor, "dtype" | "shape">;
+
+export interface FilePlan {
+  /** The first bytes of the file: length and JSON, padded so that the data starts at a multiple of 8. */
+  readonly header: Uint8Array<ArrayBuffer>;
+  /** Where each tensor lies, in the order of the data. */
+  readonly entries: ReadonlyMap<string, TensorEntry>;
+  /** Bytes of the whole file. */
+  readonly size: number;
+}
+
 /**
- * The file's bytes. Same tensors, same bytes: the header keeps the order given (a state dict's, say), metadata is sorted by key,
- * and data goes by falling element size, so that a reader can view every tensor in place.
+ * How a file of these tensors looks. Same tensors, same bytes: the header keeps the order given (a state dict's, say), metadata is
+ * sorted by key, and data goes by falling element size, so that a reader can view every tensor in place.
+ */
+export function planFile(
+  tensors: ReadonlyMap<string, TensorInfo>,
+  metadata: Readonly<Record<string, string>> | ReadonlyMap<string, string> = {},
+): FilePlan {
+  const places = new Map<string, { begin: number; end: number }>();
+  let size = 0;
+  for (const [name, { dtype, shape }] of [...tensors].sort((a, b) => bytesOf(b[1].dtype) - bytesOf(a[1].dtype))) {
+    const begin = size;
+    size += shape.reduce((product, n) => product * n, bytesOf(dtype));
+    places.set(name, { begin, end: size });
+  }
+  // fromEntries defines own properties, so that a tensor named "__proto__" survives the round trip.
+  const pairs: [string, unknown][] = [];
+  const notes = metadata instanceof Map ? [...metadata] : Object.entries(metadata);
+  if (notes.length > 0) pairs.push(["__metadata__", Object.fromEntries(notes.sort((a, b) => (a[0] < b[0] ? -1 : 1)))]);
+  for (const [name, { dtype, shape }] of tensors) {
+    const { begin, end } = places.get(name)!;
+    pairs.push([name, { dtype, shape, data_offsets: [begin, end] }]);
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(pairs)));
+  const length = Math.ceil(json.length / 8) * 8;
+  const header = new Uint8Array(8 + length);
+  new DataView(header.buffer).setUint32(0, length, true);
+  header.fill(0x20, 8); // blanks pad the header
+  header.set(json, 8);
+  const entries = [...places].map(([name, { begin, end }]): [string, TensorEntry] => {
+    const { dtype, shape } = tensors.get(name)!;
+    return [name, { dtype, shape, begin: header.length + begin, end: header.length + end }];
+  });
+  return { header, entries: new Map(entries), size: header.length + size };
+}
+
+const bytesOf = (dtype: SafetensorsDtype): number => ELEMENT_BYTES[dtype];
+
+/**
+ * The file's bytes, laid out by `planFile`.
  * Error: DIT4015 when a tensor's data does not have the type or the number of elements that its dtype and shape say.
  */
 export function writeSafetensors(
   tensors: ReadonlyMap<string, StoredTensor>,
   metadata: Readonly<Record<string, string>> | ReadonlyMap<string, string> = {},
 ): Uint8Array {
-  const offsets = new Map<string, number>();
-  let size = 0;
-  const bySize = [...tensors].sort((a, b) => ELEMENT_BYTES[b[1].dtype] - ELEMENT_BYTES[a[1].dtype]);
-  for (const [name, tensor] of bySize) {
-    checkWritable(name, tensor);
-    offsets.set(name, size);
-    size += tensor.data.byteLength;
-  }
-  // fromEntries defines own properties, so that a tensor named "__proto__" survives the round trip.
-  const pairs: [string, unknown][] = [];
-  const notes = metadata instanceof Map ? [...metadata] : Object.entries(metadata);
-  if (notes.length > 0) pairs.push(["__metadata__", Object.fromEntries(notes.sort((a, b) => (a[0] < b[0] ? -1 : 1)))]);
-  for (const [name, { dtype, shape, data }] of tensors) {
-    const begin = offsets.get(name)!;
-    pairs.push([name, { dtype, shape, data_offsets: [begin, begin + data.byteLength] }]);
-  }
-  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(pairs)));
-  const length = Math.ceil(json.length / 8) * 8;
-  const file = new Uint8Array(8 + length + size);
-  new DataView(file.buffer).setUint32(0, length, true);
-  file.fill(0x20, 8, 8 + length); // blanks pad the header, so that the data starts at a multiple of 8
-  file.set(json, 8);
-  for (const [name, { data }] of tensors) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 8 + length + offsets.get(name)!);
+  for (const [name, tensor] of tensors) checkWritable(name, tensor);
+  const { header, entries, size } = planFile(tensors, metadata);
+  const file = new Uint8Array(size);
+  file.set(header);
+  for (const [name, { begin }] of entries) {
+    const { data } = tensors.get(name)!;
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), begin);
   }
   return file;
 }
 
-function checkWritable(name: string, { dtype, shape, data }: StoredTensor): void {
+/** Error: DIT4015. */
+export function checkWritable(name: string, { dtype, shape, data }: StoredTensor): void {
   const count = shape.reduce((product, size) => product * size, 1);
   const right = elements(dtype, new Uint8Array(0)).constructor === data.constructor;
   if (name !== "__metadata__" && right && shape.every(isCount) && count === data.length) return;

@@ -12,9 +12,12 @@ import { gridPng } from "../data/grid.js";
 import { writeFileAtomic } from "../formats/files.js";
 import type { Bundle } from "../program/program.js";
 import { createSession } from "../runtime/session.js";
-import { type LossRecord, train } from "./loop.js";
+import { train } from "./loop.js";
 import { heldOut, heldOutError, nearestDistance, noiseLike } from "./measure.js";
+import type { LossRecord } from "./record.js";
+import { RunFolder } from "./run-folder.js";
 import { sample, samplingSteps } from "./sampler.js";
+import { resolveConfig } from "./train-config.js";
 import { freshWeights } from "./weights.js";
 
 /**
@@ -110,6 +113,18 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
     `a training step of ${batch} images takes ${(1000 * speed).toFixed(0)} ms here: ${plan.steps} steps, ${whole}, then ${CLASSES * plan.rows} pictures`,
   );
 
+  const folder = new RunFolder(outFolder);
+  const { preset, set } = demoSettings;
+  const settings = Object.fromEntries(set.map((text) => text.split("=") as [string, string]));
+  const config = resolveConfig({
+    model: "models/dit.graph.ts",
+    data: "fashion-mnist",
+    preset,
+    set: settings,
+    batch,
+    seed,
+    steps: plan.steps,
+  });
   let note = "";
   // Someone else may be using this machine: the clock has the last word.
   const deadline = passed() + 1.05 * plan.steps * speed;
@@ -120,13 +135,16 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
     steps: plan.steps,
     batch,
     seed,
-    outFolder,
-    onLoss: ({ loss, imagesPerSecond }: LossRecord) => {
+    onBegin: (done) => folder.begin(config, undefined, done),
+    onLoss: (record: LossRecord) => {
+      const { loss, imagesPerSecond } = record;
+      folder.record(record);
       note = `loss ${loss?.toFixed(3)}, ${imagesPerSecond.toFixed(0)} images/s`;
     },
     onStep: (done, total) => options.onProgress("train", done, total, note),
     stop: () => passed() > deadline,
   });
+  await folder.weights(bundle.program, result, config, result.steps);
   const means = lossMeans(result.losses);
   say(`${result.steps} steps, ${result.steps * batch} images in ${result.seconds.toFixed(0)} s; loss ${means.join(" → ")}`);
 
@@ -193,7 +211,7 @@ async function secondsPerStep({ bundle, device, data }: DemoOptions, seed: numbe
     if (step > WARM_UP) times.push(seconds - before);
     before = seconds;
   };
-  await train({ bundle, device, images: data.train, steps: WARM_UP + MEASURED, batch, seed, readEvery: 1, onLoss });
+  await train({ bundle, device, images: data.train, steps: WARM_UP + MEASURED, batch, seed, logEvery: 1, onLoss });
   return Math.min(...times);
 }
 

@@ -7,7 +7,7 @@
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle, Entry } from "../program/program.js";
 import { evaluate } from "../program/size.js";
-import { createSession } from "../runtime/session.js";
+import { createSession, type Session } from "../runtime/session.js";
 import type { Weights } from "./weights.js";
 
 export interface SampleOptions {
@@ -54,40 +54,77 @@ function sampleEntry({ program }: Bundle): Entry {
 
 /** Errors: DIT4220 (no sampler), DIT4221 (labels, batch, seed), DIT4205 (a weight is missing), and those of the runtime. */
 export async function sample(options: SampleOptions): Promise<Samples> {
-  const { bundle, weights, seed, first = 0 } = options;
-  const labels = Int32Array.from(options.labels);
-  const entry = sampleEntry(bundle);
-  const batch = options.batch ?? Math.max(1, Math.min(labels.length, 64));
-  check(bundle, options.labels, seed, batch, first);
-  const shape = entry.outputs
-    .find(({ name }) => name === "x")!
-    .shape.slice(1)
-    .map((size) => evaluate(size, batch));
-  const size = shape.reduce((product, n) => product * n, 1);
-  const images = new Float32Array(labels.length * size);
-  const chunks = Math.ceil(labels.length / batch);
-  const session = await createSession(bundle, options.device, { batch, entries: [ENTRY], log: options.log });
+  const { bundle, device, weights, labels, seed, batch = batchFor(labels.length), first = 0 } = options;
+  check(bundle, labels, seed, batch, first);
+  const sampler = await Sampler.create(bundle, device, { batch, log: options.log });
   try {
-    for (const { name } of bundle.program.parameters) {
-      await session.write(`p.${name}`, weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to sample with`));
+    await sampler.use(weights);
+    return await sampler.draw(options);
+  } finally {
+    sampler.dispose();
+  }
+}
+
+const batchFor = (count: number): number => Math.max(1, Math.min(count, 64));
+
+/** A sampler that stays on the device, for whoever draws again and again. */
+export class Sampler {
+  readonly #session: Session;
+  readonly #bundle: Bundle;
+
+  private constructor(session: Session, bundle: Bundle) {
+    this.#session = session;
+    this.#bundle = bundle;
+  }
+
+  static async create(
+    bundle: Bundle,
+    device: GPUDevice,
+    { batch, log }: { readonly batch: number; readonly log?: ((line: string) => void) | undefined },
+  ): Promise<Sampler> {
+    sampleEntry(bundle);
+    return new Sampler(await createSession(bundle, device, { batch, entries: [ENTRY], log }), bundle);
+  }
+
+  async use(weights: Weights): Promise<void> {
+    for (const { name } of this.#bundle.program.parameters) {
+      const data = weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to sample with`);
+      await this.#session.write(`p.${name}`, data);
     }
+  }
+
+  /** The images of `labels`, a batch at a time; image i is the same whatever the batch. */
+  async draw(options: Pick<SampleOptions, "labels" | "seed" | "first" | "onStep" | "signal">): Promise<Samples> {
+    const { seed, first = 0 } = options;
+    const { batch } = this.#session;
+    check(this.#bundle, options.labels, seed, batch, first);
+    const labels = Int32Array.from(options.labels);
+    const shape = sampleEntry(this.#bundle)
+      .outputs.find(({ name }) => name === "x")!
+      .shape.slice(1)
+      .map((size) => evaluate(size, batch));
+    const size = shape.reduce((product, n) => product * n, 1);
+    const images = new Float32Array(labels.length * size);
+    const chunks = Math.ceil(labels.length / batch);
     for (let chunk = 0; chunk < chunks; chunk++) {
       const from = chunk * batch;
       // The last chunk is filled up with its own last label; those images are dropped.
       const y = Int32Array.from({ length: batch }, (_, i) => labels[Math.min(from + i, labels.length - 1)]!);
       const inputs = { seed: Uint32Array.of(seed), first: Int32Array.of(first + from), y };
-      await session.repeat(ENTRY, inputs, {
+      await this.#session.repeat(ENTRY, inputs, {
         onStep: (done, total) => options.onStep?.(chunk * total + done, chunks * total),
         signal: options.signal,
       });
       const name = `${ENTRY}.x`;
-      const x = (await session.read([name]))[name] as Float32Array;
+      const x = (await this.#session.read([name]))[name] as Float32Array;
       images.set(x.subarray(0, Math.min(batch, labels.length - from) * size), from * size);
     }
-  } finally {
-    session.dispose();
+    return { images, shape: [labels.length, ...shape] as unknown as Samples["shape"] };
   }
-  return { images, shape: [labels.length, ...shape] as unknown as Samples["shape"] };
+
+  dispose(): void {
+    this.#session.dispose();
+  }
 }
 
 function check({ program }: Bundle, labels: ArrayLike<number>, seed: number, batch: number, first: number): void {

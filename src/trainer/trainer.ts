@@ -21,7 +21,10 @@ export interface TrainerOptions {
 
 export interface Losses {
   readonly loss: number;
+  readonly mse?: number;
+  readonly vb?: number;
   readonly gradientNorm: number;
+  readonly learningRate?: number;
 }
 
 const ENTRY = "train_step";
@@ -85,9 +88,14 @@ export class Trainer {
     await session.write("step", Int32Array.of(0));
   }
 
+  /** Batches that one step takes. */
+  get accumulate(): number {
+    return 1;
+  }
+
   /** Submits one step; resolves when it is on its way. */
-  step(inputs: Inputs): Promise<void> {
-    return this.session.submit(ENTRY, inputs);
+  step(inputs: Inputs | readonly Inputs[]): Promise<void> {
+    return this.session.submit(ENTRY, (Array.isArray(inputs) ? inputs[0]! : inputs) as Inputs);
   }
 
   /** What the last step found; waits for it. */
@@ -111,13 +119,17 @@ export class Trainer {
     return new Map(names.map((name, i) => [name, read[keys[i]!] as Float32Array]));
   }
 
-  /** Everything that the next step depends on, by the session's names; the same state and inputs, the same bits. */
-  async snapshot(): Promise<Map<string, Float32Array | Int32Array>> {
-    const names = [
+  /** Names of all that the next step depends on, between two steps; the same state and inputs, the same bits. */
+  get stateNames(): readonly string[] {
+    return [
       ...this.#bundle.program.parameters.map(({ name }) => `p.${name}`),
       ...this.#trained.flatMap((name) => [`m.${name}`, `v.${name}`, `ema.${name}`]),
       "step",
     ];
+  }
+
+  async snapshot(): Promise<Map<string, Float32Array | Int32Array>> {
+    const names = this.stateNames;
     const read = await this.session.read(names);
     return new Map(names.map((name) => [name, read[name] as Float32Array | Int32Array]));
   }

@@ -7,8 +7,11 @@ import { compile } from "../../src/compile/compile.js";
 import type { ImageSet } from "../../src/data/image-set.js";
 import type { Bundle } from "../../src/program/program.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
-import { type LossRecord, train } from "../../src/trainer/loop.js";
+import { train } from "../../src/trainer/loop.js";
+import type { LossRecord } from "../../src/trainer/record.js";
+import { RunFolder } from "../../src/trainer/run-folder.js";
 import { sample } from "../../src/trainer/sampler.js";
+import { resolveConfig } from "../../src/trainer/train-config.js";
 import { readWeights } from "../../src/trainer/weights.js";
 
 const settings = [
@@ -43,20 +46,27 @@ const run = (more: Partial<Parameters<typeof train>[0]> = {}) =>
 
 test("a run leaves its losses and its weights in files, and they are the same the second time", async () => {
   const steps: number[] = [];
-  const first = await run({ outFolder: folder, onStep: (done) => steps.push(done) });
+  const out = new RunFolder(join(folder, "run"));
+  const config = resolveConfig({ model: "models/dit.graph.ts", data: "none", steps: 25, batch: 8, seed: 1 });
+  const first = await run({
+    onBegin: (done) => out.begin(config, undefined, done),
+    onLoss: (record) => out.record(record),
+    onStep: (done) => steps.push(done),
+  });
+  await out.weights(bundle.program, first, config, first.steps);
   expect(steps).toEqual(Array.from({ length: 25 }, (_, i) => i + 1));
-  const log = readFileSync(join(folder, "loss.jsonl"), "utf8");
-  const lines = log
+  const lines = readFileSync(out.at("loss.jsonl"), "utf8")
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as LossRecord);
   expect(lines.map(({ step }) => step)).toEqual([1, 10, 20, 25]);
   expect(lines.map(({ loss }) => loss)).toEqual(first.losses.map(({ loss }) => loss));
-  expect(lines.every(({ imagesPerSecond, seconds }) => imagesPerSecond > 0 && seconds > 0)).toBe(true);
+  expect(lines.every(({ imagesPerSecond, seconds, memory }) => imagesPerSecond > 0 && seconds > 0 && memory > 0)).toBe(true);
+  expect(lines.every(({ skipped }) => skipped === 0)).toBe(true);
 
-  const ema = await readWeights(join(folder, "weights.safetensors"), bundle.program);
+  const ema = await readWeights(out.at("weights.safetensors"), bundle.program);
   expect(ema).toEqual(first.ema);
-  expect(await readWeights(join(folder, "weights-raw.safetensors"), bundle.program)).toEqual(first.weights);
+  expect(await readWeights(out.at("weights-raw.safetensors"), bundle.program)).toEqual(first.weights);
   expect(ema).not.toEqual(first.weights);
 
   const second = await run();
@@ -68,7 +78,7 @@ test("a run leaves its losses and its weights in files, and they are the same th
 
 test("reading losses more often changes nothing, and a run can be stopped", async () => {
   const rare = await run({ steps: 6 });
-  const often = await run({ steps: 25, readEvery: 1, stop: (done) => done === 6 });
+  const often = await run({ steps: 25, logEvery: 1, stop: (done) => done === 6 });
   expect(often.steps).toBe(6);
   expect(often.losses.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
   expect(often.ema).toEqual(rare.ema);

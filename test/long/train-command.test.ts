@@ -39,16 +39,34 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("train, then sample from what it left, from its bundle, and from the model file", async () => {
-  const trained = { data: folder, set: small, lr: "1e-3", steps: 3, batch: 4, seed: 0, flip: true, output: at("run") };
+  const trained = { data: folder, set: small, lr: "1e-3", steps: 3, batch: 4, sampleEvery: 2, sampleCount: 6, output: at("run") };
   await trainCommand(model, trained, io);
-  for (const name of ["loss.jsonl", "weights.safetensors", "weights-raw.safetensors", "bundle/program.json"]) {
+  const left = ["train.json", "loss.jsonl", "weights.safetensors", "weights-raw.safetensors", "bundle/program.json"];
+  for (const name of [
+    ...left,
+    "checkpoints/step-00000003.safetensors",
+    "samples/step-00000002.png",
+    "samples/step-00000003.png",
+  ]) {
     expect(existsSync(join(at("run"), name)), name).toBe(true);
   }
+  expect(JSON.parse(readFileSync(join(at("run"), "train.json"), "utf8"))).toMatchObject({
+    model,
+    steps: 3,
+    seed: 0,
+    keepLast: 3,
+  });
   expect(said.join("")).toMatch(/training DiT.* on .*\n(.*\n)*3 steps in .* s, last loss \d\.\d+; wrote /);
   const program = JSON.parse(readFileSync(join(at("run"), "bundle/program.json"), "utf8")) as {
     model: { config: Record<string, unknown> };
   };
   expect(program.model.config.learningRate).toBe(1e-3);
+
+  // It goes on where it ended, with what it began with, and only when asked to.
+  await expect(trainCommand(model, trained, io)).rejects.toThrow(/DIT4243: there is a run in .*run already\n {2}help: --resume/);
+  said.length = 0;
+  await trainCommand(undefined, { resume: true, steps: 5, output: at("run") }, io);
+  expect(said.join("")).toMatch(/resumed from .*step-00000003.safetensors: step 3, 12 images seen\n(.*\n)*5 steps in /);
 
   const flags = { set: [], seed: 7, scale: 2, count: 5, classes: [2, 0] };
   await sampleCommand(at("run"), { ...flags, output: at("grid.png") }, io);
@@ -85,8 +103,14 @@ test("mistakes are named", async () => {
     output: at("x.png"),
   };
   await expect(sampleCommand(model, other, io)).rejects.toThrow(/DIT4206[\s\S]*expected f32 \[.*32.*\], found F32/);
-  const training = { set: small, steps: 1, batch: 4, seed: 0, flip: true, output: at("no") };
+  const training = { set: small, steps: 1, batch: 4, output: at("no") };
   await expect(trainCommand(model, { ...training, data: at("nowhere") }, io)).rejects.toThrow("DIT4030");
+  await expect(trainCommand(undefined, { ...training, data: folder }, io)).rejects.toThrow(/DIT4240: .*"model"/);
+  await expect(trainCommand(undefined, { resume: true, output: at("no") }, io)).rejects.toThrow(
+    "DIT4242: there is no run to resume",
+  );
+  // Nothing was begun.
+  expect(existsSync(at("no"))).toBe(false);
 });
 
 test("both commands register, and read their options", () => {

@@ -1,0 +1,182 @@
+/**
+ * What `dit-compile train` does, once its arguments are read: settle the configuration, compile, open data and device, train, and keep the
+ * folder. What is wrong shows before anything is written.
+ */
+import { writeBundle } from "../compile/bundle.js";
+import { type Compiled, compile } from "../compile/compile.js";
+import { fetchFashionMnist } from "../data/fashion-mnist.js";
+import { fail } from "../diagnostics/diagnostic.js";
+import { type DawnDevice, requestDevice } from "../runtime/node/dawn.js";
+import { type TrainResult, train } from "../trainer/loop.js";
+import type { LossRecord } from "../trainer/record.js";
+import { resume } from "../trainer/resume.js";
+import { RunFolder } from "../trainer/run-folder.js";
+import { Sampler } from "../trainer/sampler.js";
+import { readConfig, resolveConfig, settingsOf, type TrainConfig, type TrainFile } from "../trainer/train-config.js";
+import type { Trainer } from "../trainer/trainer.js";
+import { readWeights } from "../trainer/weights.js";
+import { ExitError, type Io } from "./io.js";
+import { progress } from "./progress.js";
+import type { Flags } from "./train.js";
+
+/** Exit code of a run that Ctrl-C ended: 128 + SIGINT's number, as shells have it. */
+const INTERRUPTED = 130;
+
+export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void> {
+  const folder = new RunFolder(flags.output);
+  const config = await settle(flags, given, folder);
+  const data = await fetchFashionMnist(config.data === "fashion-mnist" ? { download: true } : { folder: config.data });
+  const compiled = await compile(config.model, {
+    set: settingsOf(config),
+    batch: config.batch,
+    ...(config.preset === undefined ? {} : { preset: config.preset }),
+    ...(config.flip ? { defaults: { horizontalFlip: true } } : {}),
+  });
+  const { program } = compiled.bundle;
+  const weights = config.weights === undefined ? undefined : await readWeights(config.weights, program);
+  const dawn = await requestDevice();
+  const { name, preset } = program.model;
+  const title = `${name}${preset ? `, preset ${preset}` : ""}`;
+  io.err(`training ${title}, on ${dawn.info.description}\n`);
+
+  const meter = progress("training", { print: (line) => io.err(`${line}\n`) });
+  const interrupt = onInterrupt(() => io.err("\nending after this step, with a checkpoint; once more ends at once\n"));
+  const grids = new Grids(compiled, dawn, config, folder);
+  let note = "";
+  try {
+    const result = await train({
+      bundle: compiled.bundle,
+      device: dawn.device,
+      adapter: dawn.info.description,
+      images: data.train,
+      steps: config.steps,
+      batch: config.batch,
+      seed: config.seed,
+      weights,
+      resume:
+        flags.resume === undefined
+          ? undefined
+          : (trainer, now) =>
+              resume(
+                {
+                  folder: folder.checkpoints,
+                  which: flags.resume === true ? "last" : flags.resume!,
+                  allowChange: flags.allowChange ?? false,
+                  steps: config.steps,
+                  warn: (line) => io.err(`${line}\n`),
+                },
+                trainer,
+                now,
+              ),
+      onBegin: async (done) => {
+        await writeBundle(compiled.bundle, folder.bundle);
+        return await folder.begin(config, undefined, done);
+      },
+      checkpoints: {
+        folder: folder.checkpoints,
+        every: config.checkpointEvery,
+        keepLast: config.keepLast,
+        keepEvery: config.keepEvery,
+      },
+      logEvery: config.logEvery,
+      maxBadSteps: config.maxBadSteps,
+      onLoss: (record) => {
+        folder.record(record);
+        note = noteOf(record);
+      },
+      onStep: (done, total) => meter.update(done, total, note),
+      pause:
+        config.sampleEvery === 0
+          ? undefined
+          : {
+              every: config.sampleEvery,
+              visit: async (done, trainer) => {
+                await grids.draw(done, trainer);
+              },
+            },
+      stop: () => interrupt.requested,
+      log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
+    });
+    meter.end();
+    await folder.weights(program, result, config, result.steps);
+    say(io, flags, config, result);
+    if (interrupt.requested && result.steps < config.steps) throw new ExitError(INTERRUPTED);
+  } finally {
+    meter.end();
+    interrupt.release();
+    grids.dispose();
+    dawn.dispose();
+  }
+}
+
+/** Flags over the file that --config names, over what the run that is resumed began with. */
+async function settle(flags: Flags, given: TrainFile, folder: RunFolder): Promise<TrainConfig> {
+  if (flags.resume === undefined && folder.exists) {
+    fail("DIT4243", `there is a run in ${folder.path} already`, {
+      help: "--resume goes on with it; for a new one name another --output, or remove the folder",
+    });
+  }
+  const began = flags.resume === undefined ? {} : await folder.config();
+  const file = flags.config === undefined ? {} : await readConfig(flags.config);
+  return resolveConfig(began, file, given);
+}
+
+const noteOf = ({ loss, imagesPerSecond }: LossRecord): string =>
+  `loss ${loss === null ? "not finite" : loss.toFixed(4)}, ${imagesPerSecond.toPrecision(3)} images/s`;
+
+function say(io: Io, flags: Flags, config: TrainConfig, { steps, seconds, losses }: TrainResult): void {
+  const last = losses.at(-1);
+  const loss = last?.loss ?? fail("DIT4213", "the last loss is not finite");
+  io.err(`${steps} steps in ${seconds.toFixed(1)} s, last loss ${loss.toFixed(4)}; wrote ${flags.output}\n`);
+  if (flags.json) {
+    const images = steps * config.batch * config.accumulate;
+    io.out(`${JSON.stringify({ output: flags.output, steps, images, seconds, loss, skipped: last!.skipped })}\n`);
+  }
+}
+
+/** Grids of samples with the average weights, drawn now and then by a sampler that stays on the device. */
+class Grids {
+  readonly #compiled: Compiled;
+  readonly #dawn: DawnDevice;
+  readonly #config: TrainConfig;
+  readonly #folder: RunFolder;
+  #sampler: Sampler | undefined;
+
+  constructor(...[compiled, dawn, config, folder]: [Compiled, DawnDevice, TrainConfig, RunFolder]) {
+    this.#compiled = compiled;
+    this.#dawn = dawn;
+    this.#config = config;
+    this.#folder = folder;
+  }
+
+  async draw(step: number, trainer: Trainer): Promise<void> {
+    const { bundle } = this.#compiled;
+    // A classifier has nothing to draw.
+    if (!bundle.program.entries.some(({ name }) => name === "sample")) return;
+    const { numClasses } = bundle.program.model.config;
+    const classes = Math.min(10, typeof numClasses === "number" ? numClasses : 1);
+    const labels = Array.from({ length: this.#config.sampleCount }, (_, i) => i % classes);
+    this.#sampler ??= await Sampler.create(bundle, this.#dawn.device, { batch: Math.min(labels.length, 64) });
+    await this.#sampler.use(await trainer.weights("ema"));
+    await this.#folder.grid(step, await this.#sampler.draw({ labels, seed: this.#config.seed }), classes);
+  }
+
+  dispose(): void {
+    this.#sampler?.dispose();
+  }
+}
+
+/** Ctrl-C, and what a system sends to end a process: the first asks, the second ends. */
+function onInterrupt(say: () => void) {
+  const state = { requested: false, release: () => {} };
+  const heard = () => {
+    if (state.requested) process.exit(INTERRUPTED);
+    state.requested = true;
+    say();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, heard);
+  state.release = () => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, heard);
+  };
+  return state;
+}

@@ -1,0 +1,97 @@
+/**
+ * The folder of a training run, and what lies where in it:
+ *
+ *     train.json             the resolved configuration          bundle/            the compiled program
+ *     loss.jsonl             a line for each look at the loss    checkpoints/       whole states, to resume from
+ *     samples/               grids of samples, drawn as it goes  ATTRIBUTION.txt    what the data's licence asks for
+ *     weights.safetensors    the moving average, to sample with  weights-raw.safetensors
+ */
+import { appendFileSync, existsSync } from "node:fs";
+import { join } from "node:path";
+import { gridPng } from "../data/grid.js";
+import { fail } from "../diagnostics/diagnostic.js";
+import { readFileBytes, writeFileAtomic } from "../formats/files.js";
+import type { Program } from "../program/program.js";
+import { listCheckpoints } from "./checkpoint.js";
+import { type LossRecord, lineOf, parseLine } from "./record.js";
+import type { Samples } from "./sampler.js";
+import { readConfig, type TrainConfig, type TrainFile } from "./train-config.js";
+import { type Weights, weightsFile } from "./weights.js";
+
+interface Trained {
+  readonly weights: Weights;
+  readonly ema: Weights;
+}
+
+export class RunFolder {
+  readonly path: string;
+  #records: LossRecord[] = [];
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  at(...names: string[]): string {
+    return join(this.path, ...names);
+  }
+
+  get checkpoints(): string {
+    return this.at("checkpoints");
+  }
+
+  get bundle(): string {
+    return this.at("bundle");
+  }
+
+  get records(): readonly LossRecord[] {
+    return this.#records;
+  }
+
+  /** Whether a run began here. */
+  get exists(): boolean {
+    return existsSync(this.at("train.json")) || listCheckpoints(this.checkpoints).length > 0;
+  }
+
+  /** The configuration that the run began with. Error: DIT4242 (there is none). */
+  async config(): Promise<TrainFile> {
+    const path = this.at("train.json");
+    if (existsSync(path)) return readConfig(path);
+    return fail("DIT4242", `there is no run to resume in ${this.path}`, {
+      notes: [`expected ${path}`],
+      help: "name the folder that dit-compile train wrote (--output), or leave --resume out to begin",
+    });
+  }
+
+  /** Begins a run, or goes on with one whose first `steps` steps are kept: later lines of its log belong to steps that are run again. */
+  async begin(config: TrainConfig, attribution: string | undefined, steps: number): Promise<readonly LossRecord[]> {
+    const path = this.at("loss.jsonl");
+    const lines = steps > 0 && existsSync(path) ? new TextDecoder().decode(await readFileBytes(path)).split("\n") : [];
+    this.#records = lines.flatMap((text) => parseLine(text) ?? []).filter((record) => record.step <= steps);
+    await writeFileAtomic(this.at("train.json"), `${JSON.stringify(config, null, 2)}\n`);
+    await writeFileAtomic(path, this.#records.map((record) => `${lineOf(record)}\n`).join(""));
+    if (attribution !== undefined) await writeFileAtomic(this.at("ATTRIBUTION.txt"), attribution);
+    return this.#records;
+  }
+
+  record(record: LossRecord): void {
+    this.#records.push(record);
+    // One write of one line: a crash leaves whole lines.
+    appendFileSync(this.at("loss.jsonl"), `${lineOf(record)}\n`);
+  }
+
+  /** The weights that training ended with: their average, which samples are made with, and themselves. */
+  async weights(program: Program, { ema, weights }: Trained, config: TrainConfig, steps: number): Promise<void> {
+    const facts = { steps: String(steps), seed: String(config.seed), batch: String(config.batch * config.accumulate) };
+    await writeFileAtomic(this.at("weights.safetensors"), weightsFile(program, ema, { ...facts, average: "ema" }));
+    await writeFileAtomic(this.at("weights-raw.safetensors"), weightsFile(program, weights, facts));
+  }
+
+  async grid(step: number, { images, shape }: Samples, columns: number): Promise<void> {
+    // Latents of other than one or three channels are no picture yet.
+    if (shape[1] !== 1 && shape[1] !== 3) return;
+    const scale = Math.max(1, Math.floor(64 / shape[3]));
+    await writeFileAtomic(this.at("samples", gridName(step)), gridPng(images, shape, { columns, scale }));
+  }
+}
+
+const gridName = (step: number): string => `step-${String(step).padStart(8, "0")}.png`;
