@@ -5,6 +5,7 @@
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Module, Param } from "../ir/graph.js";
 import type { ParameterRuns } from "../ir/parameter-runs.js";
+import { fnKey } from "../ir/same.js";
 import { numel, type TensorType } from "../ir/types.js";
 import type { Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
 import { add, mul, type Size } from "../program/size.js";
@@ -57,6 +58,7 @@ const packedKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", 
 class Lowering {
   private readonly storages: { -readonly [K in keyof Storage]: Storage[K] }[] = [];
   private readonly kernels: Kernel[] = [];
+  private readonly lowered = new Map<string, Lowered>();
   private readonly kernelIds = new Map<string, number>();
   private readonly wgsl: Record<string, string> = {};
   private readonly persistent = new Map<string, number>();
@@ -187,8 +189,17 @@ class Lowering {
     }
   }
 
-  /** The kernel for a region, shared by all dispatches whose texts are the same. */
-  private kernel(region: Region, label: string): { id: number; uniforms: readonly Size[]; extent: readonly Size[] } {
+  /** The kernel for a region, made once for all regions that are the same: every block of a model has them. */
+  private kernel(region: Region, label: string): Lowered {
+    const { body, ...rest } = region;
+    const key = `${JSON.stringify(rest)}\n${fnKey(body)}`;
+    const known = this.lowered.get(key) ?? this.lowerRegion(region, label);
+    this.lowered.set(key, known);
+    return known;
+  }
+
+  /** Shared by all regions whose texts are the same, whatever their sizes. */
+  private lowerRegion(region: Region, label: string): Lowered {
     for (const family of families) {
       const made = family.lower({ ...region, batch: this.options.batch }, this.options);
       if (!made) continue;
@@ -215,6 +226,13 @@ class Lowering {
     }
     throw new InternalError(`no kernel family takes ${label}`);
   }
+}
+
+/** A kernel, and what a dispatch of it needs for one region. */
+interface Lowered {
+  readonly id: number;
+  readonly uniforms: readonly Size[];
+  readonly extent: readonly Size[];
 }
 
 /** What the kernel does to each binding: activations are bound read_write even when they are only read. */

@@ -2,7 +2,7 @@
 import type { Fn, Module, Node, Value } from "./graph.js";
 import { printAttr } from "./print.js";
 import { schemaOf } from "./region.js";
-import { sameType } from "./types.js";
+import { printType, sameType } from "./types.js";
 
 export const sameModule = (a: Module, b: Module): boolean => a.stage === b.stage && pairs(a.fns, b.fns, sameFn);
 
@@ -36,6 +36,21 @@ export function attrsKey(node: Node): string {
     .sort()
     .map((key) => `${key}=${printAttr(schema[key], node.attrs[key]!)}`)
     .join(", ");
+}
+
+/** What a function computes, as a text: two with the same text have the same nodes and types. Names and places in the source do not count. */
+export function fnKey(fn: Fn): string {
+  const ids = new Map<Value, number>();
+  const define = (v: Value): string => {
+    ids.set(v, ids.size);
+    return printType(v.type);
+  };
+  const use = (v: Value): number => ids.get(v)!;
+  return [
+    fn.params.map(({ kind, value }) => `${kind} ${define(value)}`).join(", "),
+    ...fn.nodes.map((n) => `${n.op}(${n.inputs.map(use).join()}) ${attrsKey(n)}: ${n.outputs.map(define).join()}`),
+    fn.results.map(({ value }) => use(value)).join(),
+  ].join("\n");
 }
 
 const pairs = <T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boolean): boolean =>
