@@ -9,14 +9,19 @@ import { createSession } from "../../src/runtime/session.js";
 export interface RunModuleOptions {
   readonly batch?: number;
   readonly safe?: boolean;
+  /** Default: true. Without, what runs where the adapter has no feature. */
+  readonly variants?: boolean;
   readonly choices?: Readonly<Record<string, string>>;
 }
 
 /** A bundle around a bare module: each function that no region calls is an entry. */
-export function bundleOf(module: Module, { batch = 1, safe = false, choices = {} }: RunModuleOptions = {}): Bundle {
+export function bundleOf(
+  module: Module,
+  { batch = 1, safe = false, variants = true, choices = {} }: RunModuleOptions = {},
+): Bundle {
   const bodies = new Set(module.fns.flatMap((fn) => fn.nodes.map((node) => bodyOf(module, node))));
   const entries = module.fns.filter((fn) => !bodies.has(fn)).map(({ name }) => ({ name, segments: [{ fn: name, repeat: 1 }] }));
-  const lowered = lower(module, entries, { batch, safe, choices, variants: true });
+  const lowered = lower(module, entries, { batch, safe, choices, variants });
   return {
     wgsl: lowered.wgsl,
     constants: new Uint8Array(),
@@ -25,7 +30,7 @@ export function bundleOf(module: Module, { batch = 1, safe = false, choices = {}
       version: VERSION,
       hash: "",
       model: { name: "test", preset: "", config: {} },
-      profile: { name: "web", features: [], limits: webLimits, variants: true },
+      profile: { name: "web", features: [], limits: webLimits, variants },
       batch,
       storages: lowered.storages,
       parameters: [],

@@ -4,8 +4,3 @@
 var<workgroup> tile_a: array<vec4f, ROWS * A>;
 var<workgroup> tile_b: array<vec4f, ROWS * B>;
 var<workgroup> own: array<vec4f, OWNERS * OWN_VECTORS>;
-
-// Workgroups that share the rows of one batch.
-fn blocks(rows: u32) -> u32 {
-  return (rows + OWNERS - 1u) / OWNERS;
-}

@@ -13,6 +13,7 @@ import { Emitter, Words } from "../emitter.js";
 import { type Affine, atom, zero } from "../index-math.js";
 import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { decode, type Loop, mergeRuns, type Region, resultIndex, rowMajor, runs } from "../region.js";
+import { inFours } from "./matmul-plan.js";
 
 const THREADS = 64;
 /** Workgroup memory in all, below the guaranteed 16 KiB so that more than one workgroup fits a core, and the most rows of a tile. */
@@ -45,14 +46,24 @@ const forms: Record<string, { outputs: readonly string[]; file: string; along: R
   attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key", tile: "query", a: "q", b: "do" },
 };
 
+/** How a tensor is read or written. */
+interface Hook {
+  readonly name: string;
+  /** `load_x(batch, row, column)` or `store_x(…, value)`. */
+  readonly text: string;
+  /** `load_four_x` and `store_four_x` of four neighbours, where they lie side by side at a multiple of four. */
+  readonly four?: string;
+  readonly bindings: readonly number[];
+}
+
 interface Plan {
   readonly op: Node;
   readonly words: Words;
   readonly size: Record<Role, Size>;
-  readonly hooks: string;
+  readonly hooks: readonly Hook[];
 }
 
-/** Loads `load_x(batch, row, column)` of every operand and stores `store_x(…, value)` of every result. */
+/** Loads of every operand and stores of every result. */
 function planOf(region: Region): Plan | undefined {
   const op = region.body.nodes.find((n) => opRow(n.op).fusion.kind === "kernel");
   if (!op || !forms[op.op]) return undefined;
@@ -102,19 +113,44 @@ function planOf(region: Region): Plan | undefined {
   const size = Object.fromEntries(roles.map((role) => [role, product(loops[role].map((l) => l.range))])) as Record<Role, Size>;
   const at = (l: Loop): Affine => roles.map((r) => merged[r].at.get(l.name)).find((a) => a !== undefined) ?? zero;
   const declare = (name: string, text: string) => `let ${name} = ${text};`;
-  const hooks = tensors.map(({ name, value, result }) => {
+  const hooks = tensors.map(({ name, value, result }): Hook => {
     const emitter = new Emitter(region.body, words, binding);
     const parameters = places[name]!.map((_, i) => ["batch", "row", "column"][i]!);
     const head = places[name]!.flatMap((role, i) => decode(merged[role].loops, parameters[i]!, words.size, declare));
     const list = parameters.map((p) => `${p}: u32`).join(", ");
+    const width = merged[places[name]!.at(-1)!].loops;
+    const others = places[name]!.slice(0, -1).flatMap((role) => merged[role].loops);
+    const fours = (x: Affine) => places[name]!.length === 3 && width.length === 1 && inFours(x, width[0]!, others);
     if (result !== undefined) {
-      const place = emitter.printIndex(index(name, value, result, at));
-      return fnText(`store_${name}(${list}, value: f32)`, [...head, `b${region.results[result]}[${place}] = value;`]);
+      const at4 = index(name, value, result, at);
+      const to = region.results[result]!;
+      const place = emitter.printIndex(at4);
+      const text = fnText(`store_${name}(${list}, value: f32)`, [...head, `b${to}[${place}] = value;`]);
+      const four = fnText(`store_four_${name}(${list}, value: vec4f)`, [...head, `b${to}[(${place}) / 4u] = value;`]);
+      return { name, text, bindings: [to], ...(fours(at4) ? { four } : {}) };
     }
     const text = emitter.at(value, coordsOf(name, value, at));
-    return fnText(`load_${name}(${list}) -> f32`, [...head, ...emitter.lines, `return ${text};`]);
+    const { lines, loads } = emitter;
+    const bindings = loads.map((l) => region.params[l.param]!);
+    const load = loads.length === 1 ? loads[0]! : undefined;
+    const place = load && emitter.printIndex(load.index);
+    // Nothing but one load: of four neighbours as well, where they lie so.
+    const plain = load && lines.length === 1 && lines[0] === `let ${text} = ${binding(load.param)}[${place}];`;
+    const four = fnText(`load_four_${name}(${list}) -> vec4f`, [...head, `return b${bindings[0]}[(${place}) / 4u];`]);
+    return {
+      name,
+      text: fnText(`load_${name}(${list}) -> f32`, [...head, ...lines, `return ${text};`]),
+      bindings,
+      ...(plain && fours(load.index) ? { four } : {}),
+    };
   });
-  return { op, words, size, hooks: hooks.join("\n") };
+  return { op, words, size, hooks };
+}
+
+/** Bindings that every tensor in them is read and written by fours; a binding has one type. */
+function bindingsOfFours(region: Region, hooks: readonly Hook[]): number[] {
+  const single = new Set(hooks.filter((h) => h.four === undefined).flatMap((h) => h.bindings));
+  return region.bindings.flatMap(({ dtype }, i) => (dtype === "f32" && !single.has(i) ? [i] : []));
 }
 
 /** The form in which a result is stored: behind the transpose that turns it. */
@@ -123,22 +159,44 @@ function stored(region: Region, v: Value): Value {
   return region.body.nodes.find((n) => n.op === "transpose" && n.inputs[0] === v)!.outputs[0]!;
 }
 
-/** `vector_x(batch, row, c)`: vector c of a row, zeros past its end. */
-function vectorHook(name: string, width: number, vectors: number): string {
+/**
+ * `vector_x(batch, row, c)`: vector c of a row, zeros past its end; `put_x(batch, row, c, value)`: the columns that the row has. A row has
+ * `vectors` of them, which may be more than its columns fill.
+ */
+function rowHook(name: string, output: boolean, four: boolean, width: number, vectors: number): string {
+  const exact = width === 4 * vectors;
+  if (output) {
+    const head = `put_${name}(batch: u32, row: u32, c: u32, value: vec4f)`;
+    const guarded = (j: number, text: string) => (exact ? text : `if (4u * c + ${j}u < ${width}u) { ${text} }`);
+    if (four) return fnText(head, [guarded(0, `store_four_${name}(batch, row, 4u * c, value);`)]);
+    const part = (j: number) => guarded(j, `store_${name}(batch, row, 4u * c + ${j}u, value.${"xyzw"[j]});`);
+    return fnText(head, [0, 1, 2, 3].map(part));
+  }
+  const head = `vector_${name}(batch: u32, row: u32, c: u32) -> vec4f`;
+  if (four) {
+    const load = (c: string) => `load_four_${name}(batch, row, ${c})`;
+    if (exact) return fnText(head, [`return ${load("4u * c")};`]);
+    return fnText(head, [`return select(vec4f(), ${load(`min(4u * c, ${width - 4}u)`)}, 4u * c < ${width}u);`]);
+  }
   const part = (j: number): string => {
-    if (width === 4 * vectors) return `load_${name}(batch, row, 4u * c + ${j}u)`;
+    if (exact) return `load_${name}(batch, row, 4u * c + ${j}u)`;
     return `select(0.0, load_${name}(batch, row, min(4u * c + ${j}u, ${width - 1}u)), 4u * c + ${j}u < ${width}u)`;
   };
-  return fnText(`vector_${name}(batch: u32, row: u32, c: u32) -> vec4f`, [`return vec4f(${[0, 1, 2, 3].map(part).join(", ")});`]);
+  return fnText(head, [`return vec4f(${[0, 1, 2, 3].map(part).join(", ")});`]);
 }
 
-/** `put_x(batch, row, c, value)`: the columns that the row has. */
-function putHook(name: string, width: number, vectors: number): string {
-  const part = (j: number): string => {
-    const store = `store_${name}(batch, row, 4u * c + ${j}u, value.${"xyzw"[j]});`;
-    return width === 4 * vectors ? store : `if (4u * c + ${j}u < ${width}u) { ${store} }`;
-  };
-  return fnText(`put_${name}(batch: u32, row: u32, c: u32, value: vec4f)`, [0, 1, 2, 3].map(part));
+/** All functions of a kernel that goes by vectors, and the bindings that it sees as such. `a`, `b`: vectors of a row of q, and of v. */
+function vectorHooks(region: Region, { op, size, hooks }: Plan, a: number, b: number): { hooks: string; vec4: number[] } {
+  const vec4 = bindingsOfFours(region, hooks);
+  const { outputs } = forms[op.op]!;
+  const texts = hooks.flatMap(({ name, text, four, bindings }) => {
+    if (places[name]!.length < 3) return [text];
+    const byFours = four !== undefined && bindings.every((i) => vec4.includes(i));
+    const over = places[name]!.at(-1) === "over";
+    const width = size[over ? "over" : "own"] as number;
+    return [byFours ? four : text, rowHook(name, outputs.includes(name), byFours, width, over ? a : b)];
+  });
+  return { hooks: texts.join("\n"), vec4 };
 }
 
 /** Undefined when not even one row of its own and one of a tile fit workgroup memory. */
@@ -163,13 +221,6 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   const threads = owners * lanes;
   const rows = rowsFor(owners);
   if (rows < 1) return undefined;
-  const isOver = (name: string): boolean => places[name]!.at(-1) === "over";
-  const hooks = [plan.hooks];
-  for (const name of [...opRow(op.op).operands, ...form.outputs]) {
-    if (name === "lse") continue;
-    const hook = form.outputs.includes(name) ? putHook : vectorHook;
-    hooks.push(hook(name, isOver(name) ? over : own, isOver(name) ? a : b));
-  }
   const count = (n: number): string => `${n}u`;
   const text = kernelText({
     title: `${op.op}, ${lanes} threads a row, tiles of ${rows} rows`,
@@ -189,11 +240,57 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
     },
     // The rows of a tile are counted by a word of the uniform: drivers that unroll the tile take ten times as long to compile it.
     sizes: { ...sizes, TILE: words.named("tile", rows) },
-    hooks: hooks.join("\n"),
+    ...vectorHooks(region, plan, a, b),
     file: `./kernels/${form.file}.wgsl`,
-    libraries: ["./kernels/attention-tile.wgsl"],
+    libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-tile.wgsl"],
   });
   return { name: "tile", requires: {}, workgroupSize: threads, tile: [owners, 1], text };
+}
+
+/** Widths of subgroups that are the vector of a CPU; a GPU's are wider, or of several widths. */
+const CPU_WIDTHS = [4, 8, 16];
+/** Vectors of a row in one lane where there are lanes enough: text is unrolled over them, and a driver's time to compile grows faster than it. */
+const VECTORS_OF_LANE = 2;
+const MOST_VECTORS_OF_LANE = 8;
+
+/**
+ * For a CPU that stands in for a GPU, whose workgroup memory is memory like any other and a barrier a switch of all invocations: lanes
+ * hold rows in registers and hand round what they load. Undefined for rows so wide that a subgroup does not hold one.
+ */
+function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: number): LoweredVariant | undefined {
+  const { op, words } = plan;
+  const form = forms[op.op]!;
+  const [over, own] = [Math.ceil((plan.size.over as number) / 4), Math.ceil((plan.size.own as number) / 4)];
+  let lanes = 1;
+  while (lanes < s && Math.max(over, own) > VECTORS_OF_LANE * lanes) lanes *= 2;
+  if (Math.max(over, own) > MOST_VECTORS_OF_LANE * lanes) return undefined;
+  const [a, b] = [Math.ceil(over / lanes), Math.ceil(own / lanes)];
+  const owners = s / lanes;
+  const text = kernelText({
+    title: `${op.op}, subgroups of ${s}, ${lanes} lanes a row`,
+    enables: ["enable subgroups;"],
+    bindings: region.bindings,
+    words,
+    consts: {
+      S: `${s}u`,
+      LANES: `${lanes}u`,
+      OWNERS: `${owners}u`,
+      PART_A: `${a}u`,
+      PART_B: `${b}u`,
+      SCALE: literal(op.attrs.scale as number, "f32"),
+    },
+    sizes,
+    ...vectorHooks(region, plan, a * lanes, b * lanes),
+    file: `./kernels/${form.file}-subgroup.wgsl`,
+    libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-lanes.wgsl"],
+  });
+  return {
+    name: `subgroup-${s}`,
+    requires: { features: ["subgroups"], subgroupSize: s },
+    workgroupSize: s,
+    tile: [owners, 1],
+    text,
+  };
 }
 
 function naive(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant {
@@ -210,7 +307,7 @@ function naive(region: Region, plan: Plan, sizes: Record<string, string>): Lower
     },
     // Columns are counted by words of the uniform, so that no driver unrolls the loops over them.
     sizes: { ...sizes, OVER: words.named("over", size.over), OWN: words.named("own", size.own) },
-    hooks: plan.hooks,
+    hooks: plan.hooks.map(({ text }) => text).join("\n"),
     file: `./kernels/${forms[op.op]!.file}-naive.wgsl`,
   });
   return { name: "naive", requires: {}, workgroupSize: THREADS, tile: [THREADS, 1], text };
@@ -241,7 +338,10 @@ export const attention: Family = {
       family: op.op.replaceAll("_", "-"),
       words,
       extent: [size[form.along], size.batch],
-      variants: [(options.safe ? undefined : tiled(region, plan, sizes)) ?? naive(region, plan, sizes)],
+      variants: [
+        ...(options.variants && !options.safe ? CPU_WIDTHS.flatMap((s) => subgroup(region, plan, sizes, s) ?? []) : []),
+        (options.safe ? undefined : tiled(region, plan, sizes)) ?? naive(region, plan, sizes),
+      ],
     };
   },
 };
