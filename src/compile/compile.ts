@@ -48,8 +48,8 @@ export interface CompileOptions {
   readonly choices?: Readonly<Record<string, string>>;
   /** Sees the module after each pass; "trace" first. */
   readonly after?: (pass: string, module: Module) => void;
-  /** Verify the module after each pass; default true. */
-  readonly verify?: boolean;
+  /** Verify the module after each pass, which takes longer, or after the last alone (default). */
+  readonly verify?: "each" | "last";
 }
 
 export interface Compiled {
@@ -90,7 +90,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
       attention: choices.attention !== "unfused",
       differentiated: true,
     },
-    verify: options.verify ?? true,
+    verify: options.verify ?? "last",
     after: (pass: Pass, module) => {
       stages.push({ pass: pass.name, module });
       options.after?.(pass.name, module);

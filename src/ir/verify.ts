@@ -31,7 +31,6 @@ export function problemOf(module: Module, stage: Stage = module.stage): string |
 function problemOfFn(module: Module, fn: Fn, stage: Stage): string | undefined {
   const twice = repeated(fn.params.map((p) => p.name));
   if (twice !== undefined) return `two parameters are called "${twice}"`;
-  const names = nameValues(fn);
   const defined = new Set<Value>();
   for (const p of fn.params) {
     if (defined.has(p.value)) return `parameter "${p.name}" shares its value with another`;
@@ -49,7 +48,7 @@ function problemOfFn(module: Module, fn: Fn, stage: Stage): string | undefined {
         ? "defines a value a second time"
         : undefined) ??
       (stage === "kernel" && !isBody(fn) ? problemOfKernel(module, node) : problemOfOp(node, stage));
-    if (problem) return `${printNode(node, names)}: ${problem}`;
+    if (problem) return `${printNode(node, nameValues(fn))}: ${problem}`;
     for (const v of node.outputs) defined.add(v);
   }
   return problemOfResults(fn, defined);

@@ -27,8 +27,8 @@ export interface Pass {
 
 export interface PipelineOptions {
   readonly options?: PassOptions;
-  /** Whether to verify before the first and after each pass; default true. */
-  readonly verify?: boolean;
+  /** Verify before the first and after each pass (default), or after the last alone. */
+  readonly verify?: "each" | "last";
   /** Sees the module after each pass. */
   readonly after?: (pass: Pass, module: Module) => void;
 }
@@ -36,13 +36,13 @@ export interface PipelineOptions {
 export function pipeline(
   passes: readonly Pass[],
   module: Module,
-  { options = {}, verify: check = true, after }: PipelineOptions = {},
+  { options = {}, verify: when = "each", after }: PipelineOptions = {},
 ): Module {
-  if (check && passes[0]) verify(module, module.stage, `before ${passes[0].name}`);
+  if (when === "each" && passes[0]) verify(module, module.stage, `before ${passes[0].name}`);
   let current = module;
   for (const pass of passes) {
     current = pass.run(current, options);
-    if (check) verify(current, current.stage, `after ${pass.name}`);
+    if (when === "each" || pass === passes.at(-1)) verify(current, current.stage, `after ${pass.name}`);
     after?.(pass, current);
   }
   return current;

@@ -78,7 +78,7 @@ describe("--emit", () => {
     const { out } = await tiny("--safe", "--emit", "wgsl");
     expect(out).not.toContain("subgroup");
     // No threads that share memory either; the sum of squares has one thread, and its text is the only one that it has.
-    const { bundle } = await compile(model("dit"), { preset: "tiny", safe: true, verify: false });
+    const { bundle } = await compile(model("dit"), { preset: "tiny", safe: true });
     const shared = bundle.program.kernels.filter((k) => k.variants.some((v) => bundle.wgsl[v.file]!.includes("var<workgroup>")));
     expect(shared.map((k) => k.family)).toEqual(["squares"]);
   });

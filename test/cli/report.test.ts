@@ -20,7 +20,7 @@ test("there are twelve", () => {
 });
 
 test.each(paper)("DiT-$model", { timeout: 120_000 }, async ({ model: name, gflops_paper, gflops_formula, parameters }) => {
-  const { report } = await compile(model("dit"), { preset: `DiT-${name}`, entries: ["forward"], verify: false });
+  const { report } = await compile(model("dit"), { preset: `DiT-${name}`, entries: ["forward"] });
   expect(report.parameters).toBe(parameters);
   expect(report.gflops).toBeCloseTo(gflops_formula, 9);
   // The paper rounds, and once cuts.

@@ -60,7 +60,7 @@ async function run({ bundle }: Compiled, entry: string, values: ReadonlyMap<stri
 
 test.each(["dit", "mlp", "vit"])("models/%s.graph.ts", async (name) => {
   const entries = ["forward", "loss_and_grad"];
-  const options = { preset: "tiny", batch, entries, verify: false };
+  const options = { preset: "tiny", batch, entries };
   const fused = await compile(`models/${name}.graph.ts`, options);
   const plain = await compile(`models/${name}.graph.ts`, { ...options, fused: false, safe: true });
   const reference = differentiate.run(fused.graph, {});

@@ -68,7 +68,6 @@ test("a process grows by the plan", async () => {
     preset: "small",
     batch: 16,
     entries: ["train_step"],
-    verify: false,
   });
   const plan = (batch: number) => peak(pack(bundle.program, batch)).total;
   for (let warm = 0; warm < 2; warm++) await growth(bundle, 1);

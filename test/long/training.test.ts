@@ -69,7 +69,7 @@ async function train(trainer: Trainer, weights: Weights, steps = STEPS): Promise
 }
 
 test("a hundred steps, fused and not", async () => {
-  const options = { preset: "tiny", batch: BATCH, entries: ["train_step"], set: ["learningRate=1e-3"], verify: false };
+  const options = { preset: "tiny", batch: BATCH, entries: ["train_step"], set: ["learningRate=1e-3"] };
   const programs = {
     fused: (await compile("models/dit.graph.ts", options)).bundle,
     plain: (await compile("models/dit.graph.ts", { ...options, fused: false })).bundle,

@@ -46,7 +46,7 @@ test.each([768, 1536])("one head, %d wide", (width) =>
 );
 
 async function validated(file: string, options: CompileOptions): Promise<void> {
-  const { bundle } = await compile(file, { batch: 4, verify: false, ...options });
+  const { bundle } = await compile(file, { batch: 4, ...options });
   const requests = everyVariant(bundle);
   const { features } = dawn.device;
   for (const { variant } of requests) expect([...(variant.requires.features ?? [])].filter((f) => !features.has(f))).toEqual([]);

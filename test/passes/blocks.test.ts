@@ -15,7 +15,7 @@ const stages = async (model: "dit" | "vit", depth: number) => {
     preset: presets[model],
     set: [`depth=${depth}`],
     entries: ["forward", "loss_and_grad"],
-    verify: false,
+    verify: "each",
     after: (pass, module) => seen.set(pass, module),
   });
   const dispatches = Object.fromEntries(report.entries.map((e) => [e.name, e.dispatches]));

@@ -23,7 +23,7 @@ describe.each(models)("%s %s", (file, preset) => {
   let compiled: Compiled;
   beforeAll(async () => {
     // The passes are verified elsewhere, on smaller models.
-    compiled = await compile(file, { preset, batch: reportBatch, verify: false });
+    compiled = await compile(file, { preset, batch: reportBatch });
   }, patient);
 
   test("the program is valid", () => {
