@@ -70,6 +70,17 @@ const small = {
     numClasses: 10,
     learnSigma: false,
   },
+  // 32 × 32 in colour: a folder of one's own pictures, on the same machines.
+  pictures: {
+    inputSize: 32,
+    patchSize: 8,
+    inChannels: 3,
+    hiddenSize: 128,
+    depth: 4,
+    numHeads: 4,
+    numClasses: 10,
+    learnSigma: false,
+  },
   tiny: { inputSize: 8, patchSize: 2, hiddenSize: 64, depth: 2, numHeads: 4, numClasses: 10 },
   small: { inputSize: 16, patchSize: 2, hiddenSize: 256, depth: 6, numHeads: 4, numClasses: 10 },
 };
