@@ -20,6 +20,22 @@ export const SECOND_STAGE = "second stage:";
 
 const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
 
+/** The kernel of a region, and how it is run; `id` makes it one of the program's, if its like is not there yet. */
+export interface RegionKernel {
+  readonly key: string;
+  readonly uniforms: readonly Size[];
+  readonly extent: readonly Size[];
+  readonly id: () => number;
+}
+
+/** The update of one weight: a dispatch for it alone, and the kernel that is right when it runs for a whole pack. */
+interface Held {
+  readonly kernel: RegionKernel;
+  readonly ofPack: RegionKernel;
+  readonly bindings: readonly number[];
+  readonly label: string;
+}
+
 /** What the functions of a program share. */
 export interface Host extends PlaceHost {
   storage(kind: StorageKind, name: string, type: TensorType): number;
@@ -33,7 +49,7 @@ export interface Host extends PlaceHost {
   kindOf(storage: number): StorageKind;
   touch(storage: number, at: number): void;
   output(storage: number): void;
-  kernel(region: Region, label: string): { id: number; uniforms: readonly Size[]; extent: readonly Size[] };
+  kernel(region: Region, label: string): RegionKernel;
 }
 
 /** One function of an entry. */
@@ -45,7 +61,7 @@ export class EntryFn {
   /** The storage of each value that is made in the memory of another: of a state's old value, beside a weight. */
   private readonly placed = new Map<Value, number>();
   /** Updates of single weights, held back until a whole pack of them is there. */
-  private readonly held = new Map<number, Dispatch[]>();
+  private readonly held = new Map<number, Held[]>();
 
   constructor(
     module: Module,
@@ -166,15 +182,15 @@ export class EntryFn {
     };
     const params = inputs.map((id, i) => bind(id, body.params[i]!.value.type));
     const results = outputs.map((id, i) => bind(id, body.results[i]!.value.type));
-    const {
-      id: kernel,
-      uniforms,
-      extent,
-    } = this.host.kernel({ kind, body, params, results, windows, bindings, batch: 1 }, label);
-    const made: Dispatch = { kernel, bindings: bound, uniforms, extent, label };
+    const region: Region = { kind, body, params, results, windows, bindings, batch: 1 };
+    const kernel = this.host.kernel(region, label);
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
-    if (pack === undefined) this.push(made);
-    else this.hold(pack, made);
+    if (pack === undefined) this.pushKernel(kernel, bound, label);
+    else this.hold(pack, { kernel, ofPack: this.host.kernel({ ...region, wholePacks: true }, label), bindings: bound, label });
+  }
+
+  private pushKernel({ id, uniforms, extent }: RegionKernel, bindings: readonly number[], label: string): void {
+    this.push({ kernel: id(), bindings, uniforms, extent, label });
   }
 
   private push(dispatch: Dispatch): void {
@@ -191,37 +207,33 @@ export class EntryFn {
   }
 
   /** Holds an update back; the last of a pack runs for all, when all are the same kernel and each binding is a part at the same place. */
-  private hold(pack: number, dispatch: Dispatch): void {
-    const held = [...(this.held.get(pack) ?? []), dispatch];
+  private hold(pack: number, update: Held): void {
+    const held = [...(this.held.get(pack) ?? []), update];
     this.held.set(pack, held);
     const parts = this.host.membersOf(pack);
     if (held.length < parts.length) return;
     this.held.delete(pack);
-    const bindings = dispatch.bindings.map((id) => this.host.packOf(id) ?? id);
+    const { ofPack, label } = update;
+    const bindings = update.bindings.map((id) => this.host.packOf(id) ?? id);
     /** The word that holds how many elements there are; the others must agree. */
-    const isElements = (word: number): boolean => held.every((d) => sameSize(d.uniforms[word]!, d.extent[0]!));
+    const isElements = (word: number): boolean => held.every((h) => sameSize(h.ofPack.uniforms[word]!, h.ofPack.extent[0]!));
     const alike = held.every(
-      (d) =>
-        d.kernel === dispatch.kernel &&
-        d.uniforms.every((size, i) => sameSize(size, dispatch.uniforms[i]!) || isElements(i)) &&
-        d.bindings.every((id, i) => (this.host.packOf(id) ?? id) === bindings[i]),
+      (h) =>
+        h.ofPack.key === ofPack.key &&
+        h.ofPack.uniforms.every((size, i) => sameSize(size, ofPack.uniforms[i]!) || isElements(i)) &&
+        h.bindings.every((id, i) => (this.host.packOf(id) ?? id) === bindings[i]),
     );
-    if (!alike) for (const d of held) this.push(d);
+    if (!alike) for (const h of held) this.pushKernel(h.kernel, h.bindings, h.label);
     else {
       const elements = (this.host.bytesOf(pack) as number) / 4;
-      this.push({
-        ...dispatch,
-        bindings,
-        uniforms: dispatch.uniforms.map((size, i) => (isElements(i) ? elements : size)),
-        extent: [elements],
-        label: `${dispatch.label} and ${held.length - 1} more`,
-      });
+      const uniforms = ofPack.uniforms.map((size, i) => (isElements(i) ? elements : size));
+      this.pushKernel({ ...ofPack, uniforms, extent: [elements] }, bindings, `${label} and ${held.length - 1} more`);
     }
   }
 
   /** Updates whose pack did not come together run one by one. */
   private release(): void {
-    for (const dispatches of this.held.values()) for (const d of dispatches) this.push(d);
+    for (const updates of this.held.values()) for (const h of updates) this.pushKernel(h.kernel, h.bindings, h.label);
     this.held.clear();
   }
 

@@ -7,10 +7,10 @@ import type { Module, Param } from "../ir/graph.js";
 import type { ParameterRuns } from "../ir/parameter-runs.js";
 import { fnKey } from "../ir/same.js";
 import { numel, type TensorType } from "../ir/types.js";
-import type { Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
+import type { Effect, Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
 import { add, mul, type Size } from "../program/size.js";
-import { EntryFn } from "./entry.js";
-import type { FamilyOptions } from "./kernel.js";
+import { EntryFn, type RegionKernel } from "./entry.js";
+import type { FamilyOptions, Lowered } from "./kernel.js";
 import { families } from "./kernels/index.js";
 import { type Pack, planPacks } from "./packs.js";
 import type { Region } from "./region.js";
@@ -58,7 +58,7 @@ const packedKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", 
 class Lowering {
   private readonly storages: { -readonly [K in keyof Storage]: Storage[K] }[] = [];
   private readonly kernels: Kernel[] = [];
-  private readonly lowered = new Map<string, Lowered>();
+  private readonly lowered = new Map<string, RegionKernel>();
   private readonly kernelIds = new Map<string, number>();
   private readonly wgsl: Record<string, string> = {};
   private readonly persistent = new Map<string, number>();
@@ -190,7 +190,7 @@ class Lowering {
   }
 
   /** The kernel for a region, made once for all regions that are the same: every block of a model has them. */
-  private kernel(region: Region, label: string): Lowered {
+  private kernel(region: Region, label: string): RegionKernel {
     const { body, ...rest } = region;
     const key = `${JSON.stringify(rest)}\n${fnKey(body)}`;
     const known = this.lowered.get(key) ?? this.lowerRegion(region, label);
@@ -199,40 +199,38 @@ class Lowering {
   }
 
   /** Shared by all regions whose texts are the same, whatever their sizes. */
-  private lowerRegion(region: Region, label: string): Lowered {
+  private lowerRegion(region: Region, label: string): RegionKernel {
     for (const family of families) {
       const made = family.lower({ ...region, batch: this.options.batch }, this.options);
       if (!made) continue;
-      const key = [...effectsOf(region), ...made.variants.map((v) => v.text)].join("\0");
-      let id = this.kernelIds.get(key);
-      if (id === undefined) {
-        id = this.kernels.length;
-        const name = `${String(id).padStart(3, "0")}-${made.family}`;
-        this.kernels.push({
-          name,
-          family: made.family,
-          access: region.bindings.map((b) => b.access),
-          effects: effectsOf(region),
-          words: made.words.count,
-          variants: made.variants.map(({ text, ...v }) => {
-            const file = `kernels/${name}.${v.name}.wgsl`;
-            this.wgsl[file] = text;
-            return { ...v, file };
-          }),
-        });
-        this.kernelIds.set(key, id);
-      }
-      return { id, uniforms: made.words.sizes, extent: made.extent };
+      const effects = effectsOf(region);
+      const key = [...effects, ...made.variants.map((v) => v.text)].join("\0");
+      const access = region.bindings.map((b) => b.access);
+      return { key, uniforms: made.words.sizes, extent: made.extent, id: () => this.kernelId(key, made, access, effects) };
     }
     throw new InternalError(`no kernel family takes ${label}`);
   }
-}
 
-/** A kernel, and what a dispatch of it needs for one region. */
-interface Lowered {
-  readonly id: number;
-  readonly uniforms: readonly Size[];
-  readonly extent: readonly Size[];
+  private kernelId(key: string, made: Lowered, access: Kernel["access"], effects: readonly Effect[]): number {
+    const known = this.kernelIds.get(key);
+    if (known !== undefined) return known;
+    const id = this.kernels.length;
+    const name = `${String(id).padStart(3, "0")}-${made.family}`;
+    this.kernels.push({
+      name,
+      family: made.family,
+      access,
+      effects,
+      words: made.words.count,
+      variants: made.variants.map(({ text, ...v }) => {
+        const file = `kernels/${name}.${v.name}.wgsl`;
+        this.wgsl[file] = text;
+        return { ...v, file };
+      }),
+    });
+    this.kernelIds.set(key, id);
+    return id;
+  }
 }
 
 /** What the kernel does to each binding: activations are bound read_write even when they are only read. */

@@ -26,6 +26,8 @@ export interface Region {
   /** Where in its binding each result lies, when that is not the whole of it. Maps and ops of their own store so. */
   readonly windows?: readonly (Window | undefined)[];
   readonly bindings: readonly Binding[];
+  /** Whether its bindings are whole packs of weights, which end at a multiple of 64 numbers whatever one weight's size. */
+  readonly wholePacks?: boolean;
   /** Batch that choices are made for; never a batch that text depends on. */
   readonly batch: number;
 }
@@ -86,6 +88,7 @@ export interface MapLoops {
   /** WGSL value of each result, and its index; undefined for the number of the element. */
   readonly values: readonly string[];
   readonly places: readonly (string | undefined)[];
+  readonly windows: readonly (Affine | undefined)[];
   readonly emitter: Emitter;
   readonly words: Words;
 }
@@ -108,7 +111,7 @@ export function mapLoops(region: Region): MapLoops {
   const merged = mergeRuns(runs(loops, accesses, dry.emitter.pinned));
   const { words, emitter, values, windows } = emit((l) => merged.at.get(l.name) ?? zero);
   const places = windows.map((w) => w && emitter.printIndex(w));
-  return { loops: merged.loops, lines: emitter.lines, values, places, emitter, words };
+  return { loops: merged.loops, lines: emitter.lines, values, places, windows, emitter, words };
 }
 
 /** WGSL that takes a linear number apart into loop variables, the last loop fastest. */

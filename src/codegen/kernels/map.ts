@@ -1,33 +1,38 @@
-/** map: elementwise regions, with any number of results. */
+/** map: elementwise regions, with any number of results; a thread an element, or four where they lie side by side in memory. */
 
 import { product } from "../../program/size.js";
 import { toStored, type Words } from "../emitter.js";
 import { type Family, fnText, kernelText } from "../kernel.js";
 import { decode, type Loop, mapLoops } from "../region.js";
+import { foursOf } from "./map-fours.js";
 import { threefryNeeds } from "./random.js";
 
 const WORKGROUP = 64;
 
 export const map: Family = {
   name: "map",
-  doc: "Elementwise regions: one thread per element.",
-  lower: (region) => {
+  doc: "Elementwise regions: one thread per element, or for four that lie side by side.",
+  lower: (region, { safe }) => {
     if (region.kind !== "map") return undefined;
-    const { loops, lines, values, places, emitter, words } = mapLoops(region);
+    const map = mapLoops(region);
+    const { loops, lines, values, places, emitter, words } = map;
     const elements = product(loops.map((l) => l.range));
     const size = words.named("elements", elements);
     const stores = region.body.results.map(
       (r, k) => `b${region.results[k]}[${places[k] ?? "i"}] = ${toStored(values[k]!, r.value.type.dtype)};`,
     );
-    const where = coordinates(loops, words);
+    const fours = safe ? undefined : foursOf(region, map);
+    const each = fours ? 4 : 1;
+    const where = coordinates(loops, words, each);
     const random = threefryNeeds(emitter, region);
     const text = kernelText({
       title: `map: ${describe(region.body.nodes.map((n) => n.op))}`,
       bindings: region.bindings,
       words,
-      consts: { WORKGROUP: `${WORKGROUP}u` },
+      vec4: fours?.vec4 ?? [],
+      consts: { WORKGROUP: `${WORKGROUP}u`, EACH: `${each}u` },
       sizes: { ELEMENTS: size },
-      hooks: random.hooks + fnText("body(i: u32, group: u32, lid: u32)", [...where, ...lines, ...stores]),
+      hooks: random.hooks + fnText("body(i: u32, group: u32, lid: u32)", [...where, ...(fours?.lines ?? [...lines, ...stores])]),
       file: "./kernels/map.wgsl",
       libraries: random.libraries,
     });
@@ -35,21 +40,21 @@ export const map: Family = {
       family: "map",
       words,
       extent: [elements],
-      variants: [{ name: "naive", requires: {}, workgroupSize: WORKGROUP, tile: [WORKGROUP], text }],
+      variants: [{ name: fours ? "fours" : "naive", requires: {}, workgroupSize: WORKGROUP, tile: [WORKGROUP * each], text }],
     };
   },
 };
 
-/** The loop variables of element i. Rows of whole workgroups are found from the workgroup's number: a division for all its threads. */
-function coordinates(loops: readonly Loop[], words: Words): string[] {
+/** The loop variables of element i, the first of `each`. Rows of whole workgroups are found from the workgroup's number: a division for all its threads. */
+function coordinates(loops: readonly Loop[], words: Words, each: number): string[] {
   const declare = (name: string, text: string) => `let ${name} = ${text};`;
   const last = loops.at(-1);
-  if (!last || loops.length < 2 || typeof last.range !== "number" || last.range % WORKGROUP !== 0)
+  if (!last || loops.length < 2 || typeof last.range !== "number" || last.range % (WORKGROUP * each) !== 0)
     return decode(loops, "i", words.size, declare);
-  const perRow = words.size(last.range / WORKGROUP);
+  const perRow = words.size(last.range / (WORKGROUP * each));
   return [
     `let row = group / ${perRow};`,
-    declare(last.name, `(group - row * ${perRow}) * ${WORKGROUP}u + lid`),
+    declare(last.name, `((group - row * ${perRow}) * ${WORKGROUP}u + lid) * ${each}u`),
     ...decode(loops.slice(0, -1), "row", words.size, declare),
   ];
 }

@@ -152,7 +152,7 @@ function ridingHooks(s: MatmulShape, loops: readonly string[], words: Words): Ma
   return { consts: { SUM_A: String(a.has), SUM_B: String(b.has) }, hooks: `${a.text}\n${b.text}` };
 }
 
-const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
+export const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
 
 /** Whether a tensor can be read or written four numbers at a time along `along`, and every other step keeps that alignment. */
 export function inFours(x: Affine, along: Loop, others: readonly Loop[]): boolean {
