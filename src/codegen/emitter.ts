@@ -166,6 +166,8 @@ export class Emitter {
         return this.at(x, shifted(coords, x.type.axes.indexOf(node.attrs.axis as string), constant(node.attrs.from as number)));
       case "drop":
         return this.at(x, coords.toSpliced(x.type.axes.indexOf(node.attrs.axis as string), 0, zero));
+      case "reverse":
+        return this.at(x, this.reverseCoords(node, coords));
       case "split":
         return this.at(x, this.splitCoords(node, coords));
       case "merge":
@@ -208,6 +210,14 @@ export class Emitter {
     this.loads.push({ param, index });
     const text = `${this.binding(param)}[${this.printIndex(index)}]`;
     return this.let(v.type.dtype === "bool" ? `${text} != 0u` : text);
+  }
+
+  private reverseCoords(node: Node, coords: readonly Affine[]): Affine[] {
+    const x = node.inputs[0]!.type;
+    const at = x.axes.indexOf(node.attrs.axis as string);
+    const [size, c] = [x.shape[at]!, coords[at]!];
+    if (sameSize(size, 1)) return [...coords];
+    return coords.toSpliced(at, 1, this.freshAtom(`${this.words.size(size)} - 1u - (${this.printIndex(c)})`, size, c));
   }
 
   private splitCoords(node: Node, coords: readonly Affine[]): Affine[] {

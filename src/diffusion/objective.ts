@@ -21,8 +21,10 @@ import { schedule } from "./schedule.js";
 
 const config = {
   ...optimizerConfig,
-  /** "inputs": random draws are inputs named draw.t, draw.drop, draw.noise. */
+  /** "inputs": random draws are inputs named draw.t, draw.drop, draw.noise, draw.flip. */
   draws: oneOf("generated", "inputs"),
+  /** Training mirrors every other image, drawn anew at each step. */
+  horizontalFlip: false,
   sampler: oneOf("ddpm", "ddim"),
   /** Timesteps that sampling visits: "" for all, "250", "10,15,20", "ddim50". */
   respacing: "250",
@@ -39,6 +41,7 @@ interface DiffusionConfig extends OptimizerSettings {
   readonly numClasses: number;
   readonly classDropoutProb: number;
   readonly draws: "generated" | "inputs";
+  readonly horizontalFlip: boolean;
   readonly sampler: "ddpm" | "ddim";
   readonly respacing: string;
   readonly eta: number;
@@ -71,6 +74,10 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
     return { mse, ...(vb ? { vb } : {}), loss: mean(loss, "batch") };
   };
 
+  /** Every other image mirrored, by chance. */
+  const mirrored = (x: Images, key: DrawKey): Images =>
+    c.horizontalFlip ? where(draw.bernoulli("draw.flip", "batch", {}, 0.5, key), x.reverse("width"), x) : x;
+
   const forward = () => model.forward(model.declare());
 
   const lossAndGrad = () => {
@@ -79,9 +86,10 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
   };
 
   const trainStep = () => {
-    const xStart = images("x_start");
+    const given = images("x_start");
     const step = input("step", "", {}, "i32", "state");
     const key = keyAt(step);
+    const xStart = mirrored(given, key);
     const t = draw.int("draw.t", "batch", {}, timesteps, key);
     const noise = draw.normal("draw.noise", "batch channel height width", sizes, key);
     const y = labels();

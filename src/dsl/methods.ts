@@ -211,6 +211,10 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
     return Array.from({ length: size }, (_, i) => this.select(axis, i));
   }
 
+  reverse(axis: string): Recorded {
+    return this.one("reverse", { axis });
+  }
+
   pad(axis: string, before: number, after: number): Recorded {
     return before === 0 && after === 0 ? this : this.one("pad", { axis, before, after });
   }

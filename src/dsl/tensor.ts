@@ -121,6 +121,8 @@ export interface Tensor<in out A extends string, in out D extends DType = "f32">
     axis: Fit<Drop<A, K>, K>,
     count?: N,
   ): Repeat<Of<Drop<A, K>, D>, N>;
+  /** The places of an axis in the opposite order. */
+  reverse<const K extends string>(axis: Fit<Has<A, K>, K>): Tensor<A, D>;
   /** Zeros before and after. */
   pad<const K extends string>(axis: Fit<Has<A, K>, K>, before: number, after: number): Tensor<A, D>;
 

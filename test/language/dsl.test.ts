@@ -108,13 +108,16 @@ describe("shapes", () => {
     const same = () => x().transpose("batch token hidden").rename({ token: "token" }).pad("token", 0, 0).cast("f32");
     expect(traced(same)).toEqual([]);
   });
-  test("merge, slice, pad, concat, rename, expand", () => {
+  test("merge, slice, reverse, pad, concat, rename, expand", () => {
     const lines = traced(() => {
-      const part = x().slice("token", 1, 3).pad("token", 0, 2);
+      const part = x().slice("token", 1, 3).reverse("token").pad("token", 0, 2);
       const both = concat([x(), part], "token").merge("token hidden", "all").rename({ all: "pixel" });
       return both.expand("copy batch pixel", { copy: 2 });
     });
-    expect(lines.map((line) => /= (\w+)\(/.exec(line)?.[1])).toEqual(["slice", "pad", "concat", "merge", "rename", "expand"]);
+    expect(lines.map((line) => /= (\w+)\(/.exec(line)?.[1])).toEqual([
+      ...["slice", "reverse", "pad", "concat"],
+      ...["merge", "rename", "expand"],
+    ]);
     expect(lines.at(-1)).toContain("f32[copy: 2, batch: B, pixel: 48]");
   });
 });

@@ -25,6 +25,11 @@ function widened(g: Grower, size: Size): { wide: Value; axis: string } {
 
 export const idioms: readonly ((g: Grower) => void)[] = [
   (g) => {
+    const x = ranked(g);
+    const axis = g.pick(x.type.axes);
+    g.emit("reverse", [g.emit("reverse", [x], { axis })], { axis });
+  },
+  (g) => {
     const x = float(g);
     either(g, "add", x, constant(g, x, 0));
     g.emit("sub", [x, constant(g, x, 0)]);

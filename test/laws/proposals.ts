@@ -215,6 +215,10 @@ const special: Readonly<Record<string, Propose>> = {
     const to = typeof size === "number" ? from + 1 + g.below(size - from) : 1;
     g.emit("slice", [x], { axis: x.type.axes[i]!, from: g.chance(0.2) ? 0 : from, to });
   },
+  reverse: (g) => {
+    const x = ranked(g, 1, 5);
+    g.emit("reverse", [x], { axis: x.type.axes[anyAxis(g, x)]! });
+  },
   drop: (g) => {
     const found = g.pool.flatMap((x) => x.type.axes.flatMap((axis, i) => (x.type.shape[i] === 1 ? [{ x, axis }] : [])));
     const { x, axis } = g.pick(found);

@@ -15,6 +15,7 @@ export const split = declareOp("split", ["x"], { axis: "str", into: "names", siz
 export const merge = declareOp("merge", ["x"], { axes: "names", into: "str" });
 export const drop = declareOp("drop", ["x"], { axis: "str" });
 export const slice = declareOp("slice", ["x"], { axis: "str", from: "int", to: "int" });
+export const reverse = declareOp("reverse", ["x"], { axis: "str" });
 export const pad = declareOp("pad", ["x"], { axis: "str", before: "int", after: "int" });
 export const concat = declareOp("concat", "variadic", { axis: "str" });
 export const iota = declareOp("iota", [], { axis: "str", type: "type" });
@@ -245,6 +246,24 @@ export const shapeOps: readonly AnyOp[] = [
     samples: [
       { inputs: [t("f32", "token hidden", 3, 6)], attrs: { axis: "hidden", from: 2, to: 5 } },
       { inputs: [t("f32", "a b", 4, 3)], attrs: { axis: "a", from: 0, to: 1 } },
+    ],
+  }),
+  defineOp(reverse, {
+    doc: "x with the places of an axis in the opposite order: mirrored",
+    stage: "both",
+    infer: ([x], { axis }) => (sizeOf(x!, axis) === undefined ? missing(axis, x!) : x!),
+    eval: ([x], { axis }) => {
+      const at = x!.type.axes.indexOf(axis);
+      const [strides, last] = [stridesOf(x!.shape), x!.shape[at]! - 1];
+      const back = strides.map((step, i) => (i === at ? -step : step));
+      return [gatherStrided(x!.data, x!.shape, back, last * strides[at]!)];
+    },
+    vjp: (b, { dy }, { axis }) => [reverse(b, dy, { axis })],
+    cost: nothing,
+    fusion: { kind: "view" },
+    samples: [
+      { inputs: [t("f32", "channel height width", 2, 3, 5)], attrs: { axis: "width" } },
+      { inputs: [t("f32", "a b", 4, 3)], attrs: { axis: "a" } },
     ],
   }),
   defineOp(pad, {

@@ -24,7 +24,7 @@ const constantOf = (r: Rewriter, node: Node, value: number): Value => fill(r, { 
 export const shapeRules: readonly Rule[] = [
   {
     name: "a view of a constant is a constant",
-    ops: ["expand", "rename", "transpose", "split", "merge", "drop", "slice", "gather", "max"],
+    ops: ["expand", "rename", "transpose", "split", "merge", "drop", "slice", "reverse", "gather", "max"],
     apply: (r, node) => {
       const value = r.constant(node.inputs[0]);
       return value === undefined ? undefined : constantOf(r, node, value);
@@ -169,6 +169,14 @@ export const shapeRules: readonly Rule[] = [
       return from >= 0 && typeof size === "number" && to <= size
         ? sliceAt(r, node, first.inputs[0]!, -number(first, "before"))
         : undefined;
+    },
+  },
+  {
+    name: "mirrored twice → x",
+    ops: ["reverse"],
+    apply: (r, node) => {
+      const first = r.made(node.inputs[0], "reverse");
+      return first && text(first, "axis") === text(node, "axis") ? first.inputs[0] : undefined;
     },
   },
   {
