@@ -8,23 +8,17 @@
 import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
-import { readFileBytes } from "../formats/files.js";
 import { unpackDebian } from "../runtime/node/apt.js";
 import { cacheFolder, fillOnce } from "../runtime/node/cache.js";
-import { parseIdx } from "./idx.js";
+import { hasIdxFiles, idxNames, readIdxHalf } from "./idx-set.js";
 import type { ImageSet } from "./image-set.js";
 
 const PACKAGE = "dataset-fashion-mnist";
-const FILES = [
-  "train-images-idx3-ubyte.gz",
-  "train-labels-idx1-ubyte.gz",
-  "t10k-images-idx3-ubyte.gz",
-  "t10k-labels-idx1-ubyte.gz",
-] as const;
 const CLASSES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
-const NOTE = `Fashion-MNIST, copyright 2017 Zalando SE, https://github.com/zalandoresearch/fashion-mnist
-Licence: MIT (the full text is in the file "copyright" beside this one).
-Taken from the Debian package ${PACKAGE}.
+const CREDIT = `Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), copyright 2017 Zalando SE, https://github.com/zalandoresearch/fashion-mnist
+Licence: MIT, https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE
+`;
+const NOTE = `${CREDIT}Its full text is in the file "copyright" beside this one. Taken from the Debian package ${PACKAGE}.
 `;
 
 export interface FashionMnistOptions {
@@ -39,6 +33,8 @@ export interface FashionMnist {
   readonly train: ImageSet;
   /** 10,000 images. */
   readonly test: ImageSet;
+  /** What must stand beside what is made of it. */
+  readonly attribution: string;
 }
 
 /**
@@ -47,46 +43,17 @@ export interface FashionMnist {
  */
 export async function fetchFashionMnist({ download = false, folder }: FashionMnistOptions = {}): Promise<FashionMnist> {
   const place = folder ?? join(cacheFolder(), "fashion-mnist");
-  let paths = find(place);
-  if (!paths && download && folder === undefined) {
-    downloadTo(place);
-    paths = find(place);
-  }
-  if (!paths) {
-    return fail("DIT4030", `Fashion-MNIST is not in ${place}`, {
-      notes: [`expected ${FILES.join(", ")} (with or without .gz)`],
-      help:
-        folder === undefined
-          ? "allow the download (31 MB, MIT licence, with apt), or name a folder that has the files"
-          : "put the four files there, or leave the folder out to use the cache",
-    });
-  }
-  return { train: await load(paths[0], paths[1]), test: await load(paths[2], paths[3]) };
-}
-
-type Paths = readonly [string, string, string, string];
-
-function find(folder: string): Paths | undefined {
-  const found = FILES.map((name) => [name, name.slice(0, -3)].map((file) => join(folder, file)).find((path) => existsSync(path)));
-  return found.includes(undefined) ? undefined : (found as unknown as Paths);
-}
-
-async function load(imagePath: string, labelPath: string): Promise<ImageSet> {
-  const { shape, data } = parseIdx(await readFileBytes(imagePath), 3, imagePath);
-  const [count, height, width] = shape as readonly [number, number, number];
-  const labels = parseIdx(await readFileBytes(labelPath), 1, labelPath).data;
-  const strange = labels.findIndex((label) => label >= CLASSES.length);
-  if (labels.length !== count || strange >= 0) {
-    fail("DIT4032", `${labelPath} does not belong to ${imagePath}`, {
-      notes: [
-        labels.length !== count
-          ? `${count} images, ${labels.length} labels`
-          : `label ${labels[strange]} of image ${strange} is not in 0..${CLASSES.length - 1}`,
-      ],
-      help: "take both files from the same set",
-    });
-  }
-  return { images: data, labels, count, channels: 1, height, width, classes: CLASSES };
+  if (!hasIdxFiles(place) && download && folder === undefined) downloadTo(place);
+  const train = await readIdxHalf(place, "train", CLASSES);
+  const test = await readIdxHalf(place, "test", CLASSES);
+  if (train && test) return { train, test, attribution: CREDIT };
+  return fail("DIT4030", `Fashion-MNIST is not in ${place}`, {
+    notes: [`expected ${idxNames.join(", ")} (with or without .gz)`],
+    help:
+      folder === undefined
+        ? "allow the download (31 MB, MIT licence, with apt), or name a folder that has the files"
+        : "put the four files there, or leave the folder out to use the cache",
+  });
 }
 
 /** Unpacks the package beside `target` and renames: the folder is complete or absent. */
@@ -96,7 +63,9 @@ function downloadTo(target: string): void {
   try {
     fillOnce(target, isWhole, (draft) => {
       unpackDebian([PACKAGE], draft, work);
-      for (const name of FILES) renameSync(join(draft, "usr/share/datasets/fashion-mnist", name), join(draft, name));
+      for (const name of idxNames.map((each) => `${each}.gz`)) {
+        renameSync(join(draft, "usr/share/datasets/fashion-mnist", name), join(draft, name));
+      }
       renameSync(join(draft, "usr/share/doc", PACKAGE, "copyright"), join(draft, "copyright"));
       rmSync(join(draft, "usr"), { recursive: true });
       writeFileSync(join(draft, "LICENCE.txt"), NOTE);

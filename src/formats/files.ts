@@ -3,7 +3,8 @@
  * Each refusal of the system becomes one sentence that names the path and what to do.
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import type { Dirent, Stats } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
 
@@ -64,6 +65,28 @@ export async function readFileRange(path: string, begin: number, end: number): P
 export async function fileSize(path: string): Promise<number> {
   return withFile(path, async (file) => (await file.stat()).size);
 }
+
+/** What is in a folder, in the order of the names' code units on every system. Error: DIT4001. */
+export async function readFolder(path: string): Promise<Dirent[]> {
+  try {
+    return (await readdir(path, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  } catch (error) {
+    return refuse("DIT4001", "read", path, error);
+  }
+}
+
+/** What a path is, or undefined where there is nothing; links are followed. Error: DIT4001 (anything else). */
+export async function statOf(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    return refuse("DIT4001", "read", path, error);
+  }
+}
+
+/** The reason that a system's code stands for, as part of a sentence. */
+export const systemReason = (code: string): string | undefined => REASONS[code]?.[0];
 
 /** An open file for the time of `use`. Error: DIT4001. */
 export async function withFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {

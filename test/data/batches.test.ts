@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import { batches, epochOrder } from "../../src/data/batches.js";
+import { epochOrder, stream } from "../../src/data/batches.js";
 import type { ImageSet } from "../../src/data/image-set.js";
+import { type ImageSource, inMemory } from "../../src/data/source.js";
 
 /** n images of 2 channels, 2 x 3; every pixel says where it comes from. */
 const set = (count: number): ImageSet => ({
@@ -29,40 +30,103 @@ test("shuffles are fair: every element visits every place equally often", () => 
   for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(5 * 28.3);
 });
 
-test("the stream does not depend on how it is cut into batches", () => {
-  const stream = batches(set(20), { seed: 1 });
-  const whole = stream.at(0, 60);
-  const parts = [stream.at(50, 10), stream.at(0, 7), stream.at(7, 43)];
-  const join = (pick: (part: (typeof parts)[number]) => Iterable<number>): number[] =>
-    [1, 2, 0].flatMap((k) => [...pick(parts[k]!)]);
-  expect(join((part) => part.x)).toEqual([...whole.x]);
-  expect(join((part) => part.y)).toEqual([...whole.y]);
+test("the stream does not depend on how it is cut into batches, nor on what is read ahead", async () => {
+  const whole = await stream(inMemory(set(20)), { seed: 1 }).at(0, 60);
+  for (const ahead of [0, 1000, 2 ** 20]) {
+    const cut = stream(inMemory(set(20)), { seed: 1, ahead });
+    const windows = [
+      [50, 10],
+      [0, 7],
+      [7, 7],
+      [14, 7],
+      [21, 7],
+      [28, 22],
+    ] as const;
+    const parts = new Map<number, Awaited<ReturnType<typeof cut.at>>>();
+    for (const [first, n] of windows) parts.set(first, await cut.at(first, n));
+    const join = (pick: "x" | "y" | "indices") => [0, 7, 14, 21, 28, 50].flatMap((first) => [...parts.get(first)![pick]]);
+    for (const pick of ["x", "y", "indices"] as const) expect(join(pick), `${pick}, ahead ${ahead}`).toEqual([...whole[pick]]);
+  }
   expect(new Set(whole.indices.subarray(0, 20)).size).toBe(20);
   expect(new Set(whole.indices.subarray(20, 40)).size).toBe(20);
 });
 
-test("pixels go to [-1, 1], some images mirrored as a whole", () => {
+test("pixels go to [-1, 1], in the set's own order when it is asked for", async () => {
   const images = set(40);
-  const plain = batches(images, { seed: 1, flip: false, shuffle: false }).at(0, 40);
+  const plain = await stream(inMemory(images), { seed: 1, shuffle: false }).at(0, 40);
   expect([...plain.indices]).toEqual(Array.from({ length: 40 }, (_, i) => i));
   expect([...plain.x]).toEqual([...images.images].map((byte) => Math.fround(byte / 127.5 - 1)));
   expect([plain.x[0], plain.x[255]]).toEqual([-1, 1]);
-  const mirrored = batches(images, { seed: 1, shuffle: false }).at(0, 40);
-  let flips = 0;
-  for (let image = 0; image < 40; image++) {
-    const [a, b] = [plain, mirrored].map(({ x }) => [...x.subarray(image * 12, image * 12 + 12)]) as [number[], number[]];
-    const turned = [2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9].map((i) => a[i]!);
-    if (JSON.stringify(b) === JSON.stringify(turned)) flips++;
-    else expect(b).toEqual(a);
-  }
-  expect(flips).toBeGreaterThan(8);
-  expect(flips).toBeLessThan(32);
+  expect([...plain.y]).toEqual([...images.labels]);
 });
 
-test("wrong sets and windows are refused", () => {
-  expect(() => batches({ ...set(3), count: 0 }, { seed: 0 })).toThrow("DIT4040");
-  expect(() => batches({ ...set(3), labels: new Uint8Array(2) }, { seed: 0 })).toThrow(/36 pixels and 3 labels, found 36 and 2/);
-  expect(() => batches(set(3), { seed: 0.5 })).toThrow("DIT4041");
-  expect(() => batches(set(3), { seed: 0 }).at(-1, 2)).toThrow("DIT4041");
-  expect(() => batches(set(3), { seed: 0 }).at(0, 0)).toThrow("DIT4041");
+/** A source that takes its time, and counts. */
+function slow(count: number, milliseconds: number) {
+  const inner = inMemory(set(count));
+  const seen = { loads: 0, images: 0, working: 0 };
+  const source: ImageSource = {
+    ...inner,
+    async load(indices) {
+      seen.loads++;
+      seen.images += indices.length;
+      seen.working++;
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      seen.working--;
+      return inner.load(indices);
+    },
+  };
+  return { source, seen };
+}
+
+test("the next windows are loaded while the caller is busy, as many as the bound allows, and none twice", async () => {
+  const bytes = 4 * 5 * 12;
+  const { source, seen } = slow(100, 30);
+  const ahead = stream(source, { seed: 0, ahead: 3 * bytes + 1 });
+  await ahead.at(0, 5);
+  expect(seen.loads).toBe(4);
+  for (let first = 5; first < 60; first += 5) await ahead.at(first, 5);
+  expect(seen.loads).toBe(12 + 3);
+  expect(seen.images).toBe(15 * 5);
+  // Another size: what was begun for the old one is of no use.
+  await ahead.at(60, 10);
+  expect(seen.images).toBe(15 * 5 + 10 + 10);
+  const most = slow(100, 1);
+  await stream(most.source, { seed: 0, ahead: 2 ** 40 }).at(0, 5);
+  expect(most.seen.loads).toBe(9);
+});
+
+test("the time that callers waited is counted, and reading ahead makes it small", async () => {
+  const run = async (ahead: number) => {
+    const samples = stream(slow(100, 40).source, { seed: 0, ahead });
+    for (let first = 0; first < 40; first += 5) {
+      await samples.at(first, 5);
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+    return samples.waited;
+  };
+  expect(await run(0)).toBeGreaterThan(8 * 0.039);
+  expect(await run(2 ** 20)).toBeLessThan(4 * 0.039);
+});
+
+test("what cannot be loaded is an error of its own batch", async () => {
+  const inner = inMemory(set(20));
+  const bad: ImageSource = {
+    ...inner,
+    load: async (indices) => {
+      if (indices.includes(13)) throw new Error("13 is broken");
+      return inner.load(indices);
+    },
+  };
+  const samples = stream(bad, { seed: 0, shuffle: false });
+  for (const first of [0, 4, 8]) expect((await samples.at(first, 4)).indices[0]).toBe(first);
+  await expect(samples.at(12, 4)).rejects.toThrow("13 is broken");
+  expect((await samples.at(16, 4)).indices[0]).toBe(16);
+});
+
+test("wrong sets and windows are refused", async () => {
+  expect(() => inMemory({ ...set(3), count: 0 })).toThrow("DIT4040");
+  expect(() => inMemory({ ...set(3), labels: new Uint8Array(2) })).toThrow(/36 pixels and 3 labels, found 36 and 2/);
+  expect(() => stream(inMemory(set(3)), { seed: 0.5 })).toThrow("DIT4041");
+  await expect(stream(inMemory(set(3)), { seed: 0 }).at(-1, 2)).rejects.toThrow("DIT4041");
+  await expect(stream(inMemory(set(3)), { seed: 0 }).at(0, 0)).rejects.toThrow("DIT4041");
 });

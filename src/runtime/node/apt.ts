@@ -196,6 +196,11 @@ export function run(command: readonly string[], cwd?: string): { readonly failed
   };
 }
 
+/** Throws what a program said that failed. */
+export function must(result: { readonly failed?: string }): void {
+  if (result.failed) throw new Error(result.failed);
+}
+
 /** A program's file on PATH. */
 export function which(program: string): string | undefined {
   for (const folder of (process.env.PATH ?? "").split(":")) {

@@ -3,14 +3,15 @@
  * Each is unpacked into the cache folder, needs no root, is done once, and is whole or absent. Where one cannot be had,
  * the error says in a line what is missing and which command mends it.
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
 import { fail } from "../../diagnostics/diagnostic.js";
-import { run, type Unpacked, unpackDebian } from "./apt.js";
+import { must, run, type Unpacked, unpackDebian } from "./apt.js";
 import { fillOnce, readJson, writeJson } from "./cache.js";
 import { findChromium } from "./chromium.js";
 import { clearProbeAnswers } from "./driver.js";
+import { unpackNpm } from "./npm.js";
 import { findUnder, unpacked } from "./unpacked.js";
 
 export type Log = (line: string) => void;
@@ -51,13 +52,8 @@ export function fetchSwiftShader(log: Log = console.error): void {
     if (process.platform !== "linux" || process.arch !== "x64") throw new Error("the package has a build for linux-x64 only");
     const work = join(draft, "work");
     mkdirSync(work);
-    // npm that started us (as in `npm test`) is asked again; else the one on PATH.
-    const npm = process.env.npm_execpath?.endsWith(".js") ? [process.execPath, process.env.npm_execpath] : ["npm"];
-    must(run([...npm, "pack", swiftshaderPackage, "--pack-destination", work, "--loglevel", "error"], work));
-    const archive = readdirSync(work).find((name) => name.endsWith(".tgz"));
-    if (archive === undefined) throw new Error("npm pack left no archive");
     const inner = "package/bin/swiftshader.tar.br";
-    must(run(["tar", "-xzf", archive, inner, "package/LICENSE"], work));
+    unpackNpm(swiftshaderPackage, [inner, "package/LICENSE"], work);
     const compressed = readFileSync(join(work, inner));
     writeFileSync(join(work, "swiftshader.tar"), brotliDecompressSync(compressed));
     must(run(["tar", "-xf", join(work, "swiftshader.tar")], draft));
@@ -126,8 +122,4 @@ function debian(packages: readonly string[], draft: string): Unpacked {
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-}
-
-function must(result: { readonly failed?: string }): void {
-  if (result.failed) throw new Error(result.failed);
 }
