@@ -4,16 +4,18 @@
  */
 import { writeBundle } from "../compile/bundle.js";
 import { type Compiled, compile } from "../compile/compile.js";
-import { fetchFashionMnist } from "../data/fashion-mnist.js";
+import { mirrors, openData } from "../data/open.js";
+import { checkClasses, type DataSet } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import { type DawnDevice, requestDevice } from "../runtime/node/dawn.js";
+import { imageShape } from "../trainer/feeder.js";
 import { type TrainResult, train } from "../trainer/loop.js";
 import type { LossRecord } from "../trainer/record.js";
 import { resume } from "../trainer/resume.js";
 import { RunFolder } from "../trainer/run-folder.js";
 import { Sampler } from "../trainer/sampler.js";
 import { readConfig, resolveConfig, settingsOf, type TrainConfig, type TrainFile } from "../trainer/train-config.js";
-import type { Trainer } from "../trainer/trainer.js";
+import { type Trainer, trainEntry } from "../trainer/trainer.js";
 import { readWeights } from "../trainer/weights.js";
 import { ExitError, type Io } from "./io.js";
 import { progress } from "./progress.js";
@@ -25,14 +27,14 @@ const INTERRUPTED = 130;
 export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void> {
   const folder = new RunFolder(flags.output);
   const config = await settle(flags, given, folder);
-  const data = await fetchFashionMnist(config.data === "fashion-mnist" ? { download: true } : { folder: config.data });
   const compiled = await compile(config.model, {
     set: settingsOf(config),
     batch: config.batch,
     ...(config.preset === undefined ? {} : { preset: config.preset }),
-    ...(config.flip ? { defaults: { horizontalFlip: true } } : {}),
+    ...(config.flip && mirrors(config.data) ? { defaults: { horizontalFlip: true } } : {}),
   });
   const { program } = compiled.bundle;
+  const data = await openFor(compiled, config, (line) => io.err(`${line}\n`));
   const weights = config.weights === undefined ? undefined : await readWeights(config.weights, program);
   const dawn = await requestDevice();
   const { name, preset } = program.model;
@@ -70,7 +72,7 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
               ),
       onBegin: async (done) => {
         await writeBundle(compiled.bundle, folder.bundle);
-        return await folder.begin(config, undefined, done);
+        return await folder.begin(config, data.attribution, done);
       },
       checkpoints: {
         folder: folder.checkpoints,
@@ -99,14 +101,31 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
     });
     meter.end();
     await folder.weights(program, result, config, result.steps);
-    say(io, flags, config, result);
+    say(io, flags, config, result, data.skipped.length);
     if (interrupt.requested && result.steps < config.steps) throw new ExitError(INTERRUPTED);
   } finally {
     meter.end();
     interrupt.release();
     grids.dispose();
     dawn.dispose();
+    await data.close();
   }
+}
+
+/** The data, made to fit the model. */
+async function openFor({ bundle }: Compiled, config: TrainConfig, log: (line: string) => void): Promise<DataSet> {
+  const { channels, width } = imageShape(trainEntry(bundle).inputs);
+  const data = await openData(config.data, {
+    side: width,
+    channels: channels === 1 ? 1 : 3,
+    skipBroken: config.skipBroken,
+    download: true,
+    log,
+  });
+  const { numClasses } = bundle.program.model.config;
+  const note = typeof numClasses === "number" ? checkClasses(data, numClasses) : undefined;
+  if (note) log(note);
+  return data;
 }
 
 /** Flags over the file that --config names, over what the run that is resumed began with. */
@@ -124,13 +143,17 @@ async function settle(flags: Flags, given: TrainFile, folder: RunFolder): Promis
 const noteOf = ({ loss, imagesPerSecond }: LossRecord): string =>
   `loss ${loss === null ? "not finite" : loss.toFixed(4)}, ${imagesPerSecond.toPrecision(3)} images/s`;
 
-function say(io: Io, flags: Flags, config: TrainConfig, { steps, seconds, losses }: TrainResult): void {
+function say(io: Io, flags: Flags, config: TrainConfig, result: TrainResult, broken: number): void {
+  const { steps, seconds, losses, waited } = result;
   const last = losses.at(-1);
   const loss = last?.loss ?? fail("DIT4213", "the last loss is not finite");
   io.err(`${steps} steps in ${seconds.toFixed(1)} s, last loss ${loss.toFixed(4)}; wrote ${flags.output}\n`);
+  io.err(
+    `waited for images in ${(100 * waited).toFixed(1)} % of the time${broken > 0 ? `; left out ${broken} broken ones` : ""}\n`,
+  );
   if (flags.json) {
     const images = steps * config.batch * config.accumulate;
-    io.out(`${JSON.stringify({ output: flags.output, steps, images, seconds, loss, skipped: last!.skipped })}\n`);
+    io.out(`${JSON.stringify({ output: flags.output, steps, images, seconds, loss, skipped: last!.skipped, waited, broken })}\n`);
   }
 }
 

@@ -9,6 +9,7 @@
 import { join } from "node:path";
 import type { FashionMnist } from "../data/fashion-mnist.js";
 import { gridPng } from "../data/grid.js";
+import { inMemory } from "../data/source.js";
 import { writeFileAtomic } from "../formats/files.js";
 import type { Bundle } from "../program/program.js";
 import { createSession } from "../runtime/session.js";
@@ -131,11 +132,11 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
   const result = await train({
     bundle,
     device,
-    images: data.train,
+    images: inMemory(data.train),
     steps: plan.steps,
     batch,
     seed,
-    onBegin: (done) => folder.begin(config, undefined, done),
+    onBegin: (done) => folder.begin(config, data.attribution, done),
     onLoss: (record: LossRecord) => {
       const { loss, imagesPerSecond } = record;
       folder.record(record);
@@ -211,7 +212,7 @@ async function secondsPerStep({ bundle, device, data }: DemoOptions, seed: numbe
     if (step > WARM_UP) times.push(seconds - before);
     before = seconds;
   };
-  await train({ bundle, device, images: data.train, steps: WARM_UP + MEASURED, batch, seed, logEvery: 1, onLoss });
+  await train({ bundle, device, images: inMemory(data.train), steps: WARM_UP + MEASURED, batch, seed, logEvery: 1, onLoss });
   return Math.min(...times);
 }
 

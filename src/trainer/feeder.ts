@@ -9,12 +9,20 @@ import type { Inputs } from "../runtime/inputs.js";
 
 export type Feed = (window: { readonly x: Float32Array; readonly y: Int32Array }, first: number) => Inputs;
 
-/** Error: DIT4211 (the program is not trained with labelled images, or with images of another size). */
-export function feeder(
-  ports: readonly Port[],
-  images: { readonly channels: number; readonly height: number; readonly width: number },
-  seed: number,
-): Feed {
+/** What one image is, for a model and for a data set. */
+export interface ImageShape {
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** The images that a training step takes. Error: DIT4211 (it takes none, or something else besides). */
+export function imageShape(ports: readonly Port[]): ImageShape {
+  const [, channels = 1, height = 1, width = 1] = imagePort(ports).shape.map((size) => evaluate(size, 1));
+  return { channels, height, width };
+}
+
+function imagePort(ports: readonly Port[]): Port {
   const wanted = ports.filter(({ kind }) => kind === "input");
   const pixels = wanted.find(({ name }) => name === "x_start" || name === "x");
   const known = new Set([pixels?.name, "y", "seed", "first"]);
@@ -25,6 +33,12 @@ export function feeder(
       help: "compile it with draws=generated (the default), or write a loop of your own over the session",
     });
   }
+  return pixels;
+}
+
+/** Error: DIT4211 (the program is not trained with labelled images, or with images of another size). */
+export function feeder(ports: readonly Port[], images: ImageShape, seed: number): Feed {
+  const pixels = imagePort(ports);
   const shape = pixels.shape.map((size) => evaluate(size, 1));
   const { channels, height, width } = images;
   if (shape.reduce((product, size) => product * size, 1) !== channels * height * width) {
@@ -32,7 +46,7 @@ export function feeder(
       help: "choose a preset for these images, or set inputSize and inChannels",
     });
   }
-  const names = new Set(wanted.map(({ name }) => name));
+  const names = new Set(ports.filter(({ kind }) => kind === "input").map(({ name }) => name));
   return ({ x, y }, first) => ({
     [pixels.name]: x,
     ...(names.has("y") ? { y } : {}),

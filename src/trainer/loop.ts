@@ -7,8 +7,8 @@
  * or gradient is not finite has changed nothing (the compiled update sees to that); the loop then watches each step, and gives up after
  * a few in a row with the weights as they were.
  */
-import { batches } from "../data/batches.js";
-import type { ImageSet } from "../data/image-set.js";
+import { stream } from "../data/batches.js";
+import type { ImageSource } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle } from "../program/program.js";
 import type { Inputs } from "../runtime/inputs.js";
@@ -23,7 +23,7 @@ export interface TrainOptions {
   readonly device: GPUDevice;
   /** Of the device, for checkpoints. */
   readonly adapter?: string | undefined;
-  readonly images: ImageSet;
+  readonly images: ImageSource;
   /** Updates of the weights, those before a checkpoint included. */
   readonly steps: number;
   readonly batch: number;
@@ -66,6 +66,8 @@ export interface TrainResult {
   readonly steps: number;
   /** Of training, those before a checkpoint included. */
   readonly seconds: number;
+  /** Share of the time, since it began or was resumed, that it waited for images, 0..1; the device may have been at work meanwhile. */
+  readonly waited: number;
   readonly losses: readonly LossRecord[];
   readonly weights: Map<string, Float32Array>;
   /** The moving average: what samples are made with. */
@@ -80,12 +82,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   checkNumbers(options);
   const { bundle, images, steps, batch, seed } = options;
   const feed = feeder(trainEntry(bundle).inputs, images, seed);
-  const stream = batches(images, { seed });
+  const data = stream(images, { seed });
   const trainer = await Trainer.create(bundle, options.device, { ...options, entries: [] });
   try {
     const facts = factsOf(trainer, options);
     let { steps: done, samples } = (await options.resume?.(trainer, facts)) ?? { steps: 0, samples: 0 };
     const log = new Log(options, trainer, done, (await options.onBegin?.(done)) ?? []);
+    const before = log.seconds;
     const save = async () => {
       const plan = options.checkpoints;
       if (!plan) return;
@@ -98,7 +101,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 
     while (done < steps) {
       const inputs: Inputs[] = [];
-      for (let i = 0; i < trainer.accumulate; i++, samples += batch) inputs.push(feed(await stream.at(samples, batch), samples));
+      for (let i = 0; i < trainer.accumulate; i++, samples += batch) inputs.push(feed(await data.at(samples, batch), samples));
       await trainer.step(inputs);
       done++;
       options.onStep?.(done, steps);
@@ -111,7 +114,14 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     }
     const weights = await trainer.weights("p");
     const ema = await trainer.weights("ema");
-    return { steps: done, seconds: log.seconds, losses: log.records, weights, ema };
+    return {
+      steps: done,
+      seconds: log.seconds,
+      waited: data.waited / Math.max(1e-9, log.seconds - before),
+      losses: log.records,
+      weights,
+      ema,
+    };
   } finally {
     trainer.dispose();
   }

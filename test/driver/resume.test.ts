@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { compile } from "../../src/compile/compile.js";
-import type { ImageSet } from "../../src/data/image-set.js";
+import { inMemory } from "../../src/data/source.js";
 import { parseSafetensors, type StoredTensor, writeSafetensors } from "../../src/formats/safetensors.js";
 import type { Bundle } from "../../src/program/program.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
@@ -19,7 +19,7 @@ const settings = [
   ...["inputSize=4", "patchSize=2", "inChannels=1", "hiddenSize=16", "depth=1", "numHeads=2", "mlpRatio=2", "numClasses=3"],
   ...["learnSigma=false", "learningRate=5e-3", "clipNorm=1"],
 ];
-const images: ImageSet = {
+const images = inMemory({
   images: Uint8Array.from({ length: 30 * 16 }, (_, i) => (Math.floor(i / 16) % 3 === Math.floor((i % 16) / 6) ? 230 : 20)),
   labels: Uint8Array.from({ length: 30 }, (_, i) => i % 3),
   count: 30,
@@ -27,7 +27,7 @@ const images: ImageSet = {
   height: 4,
   width: 4,
   classes: ["a", "b", "c"],
-};
+});
 
 let dawn: DawnDevice;
 let bundle: Bundle;
