@@ -9,10 +9,17 @@ import { register as sample } from "./sample.js";
 import { register as train } from "./train.js";
 
 export async function cli(args: readonly string[], io: Io = terminal): Promise<number> {
-  return exitCode(io, () => commands(io).parseAsync(args, { from: "user" }));
+  const json = wantsJson(args);
+  return exitCode(io, () => commands(io, json).parseAsync(args, { from: "user" }), json);
 }
 
-function commands(io: Io): Command {
+/** Known before anything is parsed, so that a mistake in the arguments is JSON, too. */
+function wantsJson(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  return (end < 0 ? args : args.slice(0, end)).includes("--json");
+}
+
+function commands(io: Io, json: boolean): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   const program = new Command("dit-compile")
     .description("Compiles a Diffusion Transformer written as one typed TypeScript file to WGSL kernels that train and sample.")
@@ -20,7 +27,7 @@ function commands(io: Io): Command {
     .exitOverride()
     .configureOutput({
       writeOut: (text) => io.out(text),
-      writeErr: (text) => io.err(text),
+      writeErr: (text) => (json ? undefined : io.err(text)),
       outputError: (text, write) => write(text.replace(/^error: /, "error DIT7001: ")),
     })
     .showSuggestionAfterError()

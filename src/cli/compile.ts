@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
-import type { Io } from "./io.js";
-import { collect, commaList, pairs, wholeNumber } from "./options.js";
+import { type Io, printJson } from "./io.js";
+import { collect, commaList, jsonOption, pairs, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly preset?: string;
@@ -16,6 +16,7 @@ interface Flags {
   readonly target: string;
   readonly safe?: boolean;
   readonly choose: readonly string[];
+  readonly json?: boolean;
 }
 
 export function register(program: Command, io: Io): void {
@@ -42,6 +43,7 @@ export function register(program: Command, io: Io): void {
       collect,
       [],
     )
+    .addOption(jsonOption())
     .action((model: string, flags: Flags) =>
       compileCommand(
         model,
@@ -66,6 +68,15 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     fail("DIT7001", `there is no command and no file "${model}"`, { help: suggestion(model, commands) });
   }
   const { printAfter } = flags;
+  if (flags.json && (printAfter !== undefined || (flags.emit ?? "report") !== "report")) {
+    fail(
+      "DIT7001",
+      `--json prints the report alone: ${printAfter === undefined ? `--emit ${flags.emit}` : "--print-after"} is text`,
+      {
+        help: "leave one of the two out",
+      },
+    );
+  }
   const names = ["trace", ...passes.map(({ name }) => name)];
   if (printAfter !== undefined && ![...names, "all"].includes(printAfter)) {
     fail("DIT7001", `--print-after ${printAfter}: there is no such pass`, { help: suggestion(printAfter, [...names, "all"]) });
@@ -90,7 +101,10 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     io.err(`wrote ${flags.output}: ${files.length} files, program ${bundle.program.hash.slice(0, 12)}\n`);
   }
   const { emit } = flags;
-  if (emit === "ir") io.out(printModule(kernels));
+  if (flags.json) {
+    const { hash, model: described, profile } = bundle.program;
+    printJson(io, { model: described, program: hash, target: profile.name, output: flags.output ?? null, report });
+  } else if (emit === "ir") io.out(printModule(kernels));
   else if (emit === "wgsl" || emit === "plan") {
     const { planText, wgslText } = await import("../compile/listing.js");
     io.out(emit === "wgsl" ? wgslText(bundle) : planText(bundle.program));

@@ -1,6 +1,11 @@
-/** The edge of the program: where text goes, and how every way of failing becomes one message and an exit code. */
+/**
+ * The edge of the program: where text goes, and how every way of failing becomes one message and an exit code.
+ *
+ * With `--json` the standard output gets exactly one JSON value, whatever happens: what the command has to report, or
+ * `{ "error": [ … ] }`. The standard error stays for people.
+ */
 import { CommanderError } from "commander";
-import { DitError, InternalError } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, DitError, InternalError, render } from "../diagnostics/diagnostic.js";
 import { PackError } from "../program/pack.js";
 import { DitRuntimeError } from "../runtime/errors.js";
 
@@ -25,37 +30,74 @@ export class ExitError extends Error {
   }
 }
 
-/** What a person reads of an error. Bad input of any kind has a sentence; all else is ours and says so. */
-export function errorMessage(error: unknown): string {
-  if (error instanceof DitError) return error.message;
-  if (error instanceof DitRuntimeError) return text(error.code, error.message, error.help);
-  if (error instanceof PackError) return text("DIT1303", error.message);
-  if (error instanceof InternalError) return withStack(`internal error: ${error.message}`, error);
+/** What `--json` prints: one value, whole. */
+export const printJson = (io: Io, value: unknown): void => io.out(`${JSON.stringify(value, null, 2)}\n`);
+
+/** One thing that is wrong, as `--json` says it; what does not apply is left out. */
+export interface JsonError {
+  readonly code: string;
+  readonly message: string;
+  readonly file?: string;
+  readonly line?: number;
+  readonly column?: number;
+  readonly notes?: readonly string[];
+  readonly help?: string;
+}
+
+const BUG = "This is a bug in dit-compile, please report it with the command that was run.";
+
+/** Everything that an error says. Bad input of any kind has sentences; all else is ours and says so (DIT9001). */
+export function diagnosticsOf(error: unknown): readonly Diagnostic[] {
+  if (error instanceof DitError) return error.diagnostics;
+  if (error instanceof DitRuntimeError) return [diagnostic(error.code, error.message, error.help)];
+  if (error instanceof PackError) return [diagnostic("DIT1303", error.message)];
+  if (error instanceof CommanderError) {
+    const [, message = error.message, hint] = /^(?:error: )?([\s\S]*?)(?:\n\((.*)\))?$/.exec(error.message) ?? [];
+    return [diagnostic("DIT7001", message, hint)];
+  }
   const message = error instanceof Error ? error.message : String(error);
-  return withStack(
-    `internal error: ${message}\nThis is a bug in dit-compile, please report it with the command that was run.`,
-    error,
-  );
+  return [diagnostic("DIT9001", message.replace(`\n${BUG}`, ""), BUG)];
 }
 
-const text = (code: string, message: string, help?: string): string =>
-  `error ${code}: ${message}${help === undefined ? "" : `\n  help: ${help}`}`;
+const diagnostic = (code: string, message: string, help?: string): Diagnostic => ({
+  code,
+  message,
+  ...(help === undefined ? {} : { help }),
+});
 
-function withStack(message: string, error: unknown): string {
+/** What a person reads of an error. */
+export function errorMessage(error: unknown): string {
+  const known = error instanceof DitError || error instanceof DitRuntimeError || error instanceof PackError;
+  if (known) return diagnosticsOf(error).map(render).join("\n\n");
+  const message = error instanceof Error ? error.message : String(error);
   const wanted = process.env.DIT_COMPILE_STACK === "1" && error instanceof Error;
-  return `${message}${wanted ? `\n${error.stack}` : "\n  (DIT_COMPILE_STACK=1 shows where)"}`;
+  const stack = wanted ? `\n${error.stack}` : "\n  (DIT_COMPILE_STACK=1 shows where)";
+  return `internal error: ${message}${error instanceof InternalError ? "" : `\n${BUG}`}${stack}`;
 }
+
+/** What a script reads of an error. */
+export const jsonError = (error: unknown): { readonly error: readonly JsonError[] } => ({
+  error: diagnosticsOf(error).map(({ code, message, span, notes, help }) => ({
+    code,
+    message,
+    ...(span ? { file: span.file, line: span.line, column: span.column } : {}),
+    ...(notes && notes.length > 0 ? { notes } : {}),
+    ...(help === undefined ? {} : { help }),
+  })),
+});
 
 /** Runs a command to its exit code. */
-export async function exitCode(io: Io, run: () => Promise<unknown>): Promise<number> {
+export async function exitCode(io: Io, run: () => Promise<unknown>, json = false): Promise<number> {
   try {
     await run();
     return 0;
   } catch (error) {
-    // Commander has printed its sentence; --help and --version end the same way, with code 0.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1;
+    // --help and --version end like a mistake, with code 0.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
     if (error instanceof ExitError) return error.exitCode;
-    io.err(`${errorMessage(error)}\n`);
+    if (json) printJson(io, jsonError(error));
+    // Commander has printed its sentence.
+    else if (!(error instanceof CommanderError)) io.err(`${errorMessage(error)}\n`);
     return 1;
   }
 }

@@ -1,5 +1,9 @@
 /** Readers of option values, for commander. */
+import { Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
+
+/** What it means is said once, in io.ts. */
+export const jsonOption = (): Option => new Option("--json", "print one JSON value, also for an error");
 
 /** A repeatable option. */
 export const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
@@ -28,3 +32,20 @@ export const pairs = (option: string, texts: readonly string[], form = "key=valu
       return [key!.trim(), value!.trim()];
     }),
   );
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/** Held against the plan before anything is allocated. */
+export const memoryOption = (): Option =>
+  new Option("--memory-limit <bytes>", "refuse a program whose plan takes more GPU memory, like 1.5GiB").argParser(
+    bytes("--memory-limit"),
+  );
+
+/** A number of bytes: 500000000, 512MiB, 1.5GiB. */
+const bytes =
+  (option: string) =>
+  (text: string): number => {
+    const [, number, unit = ""] = /^(\d+(?:\.\d+)?)(?:([KMGT])iB)?$/.exec(text) ?? [];
+    const n = Math.floor(Number(number) * UNITS[unit]!);
+    return Number.isSafeInteger(n) && n > 0 ? n : fail("DIT7001", `${option} ${text}: expected bytes, like 512MiB or 1.5GiB`);
+  };

@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import type { DriverKind } from "../runtime/node/driver.js";
 import { driverOption } from "./doctor.js";
-import type { Io } from "./io.js";
-import { wholeNumber } from "./options.js";
+import { type Io, printJson } from "./io.js";
+import { jsonOption, memoryOption, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly entry: string;
@@ -12,7 +12,9 @@ interface Flags {
   readonly output: string;
   readonly batch?: number;
   readonly driver?: DriverKind;
+  readonly memoryLimit?: number;
   readonly verbose?: boolean;
+  readonly json?: boolean;
 }
 
 export function register(program: Command, io: Io): void {
@@ -26,7 +28,9 @@ export function register(program: Command, io: Io): void {
     .requiredOption("-o, --output <file>", "where the outputs go")
     .option("-b, --batch <n>", "default: what the inputs' shapes say", wholeNumber("--batch"))
     .addOption(driverOption())
+    .addOption(memoryOption())
     .option("-v, --verbose", "say which kernels run and how much memory they take")
+    .addOption(jsonOption())
     .action(async (bundle: string, flags: Flags) => {
       const { ensureDriver } = await import("../runtime/node/driver.js");
       await ensureDriver(flags.driver);
@@ -38,6 +42,7 @@ export function register(program: Command, io: Io): void {
 export async function runCommand(dir: string, flags: Flags, io: Io): Promise<void> {
   const [{ readBundle, runEntry }, { readFileBytes, writeFileAtomic }, { parseSafetensors, writeSafetensors }] =
     await Promise.all([import("../node/index.js"), import("../formats/files.js"), import("../formats/safetensors.js")]);
+  const started = performance.now();
   const bundle = await readBundle(dir);
   const inputs = flags.inputs === undefined ? undefined : parseSafetensors(await readFileBytes(flags.inputs), flags.inputs);
   const outputs = await runEntry(bundle, {
@@ -46,9 +51,15 @@ export async function runCommand(dir: string, flags: Flags, io: Io): Promise<voi
     weights: flags.weights,
     batch: flags.batch,
     driver: flags.driver,
+    memoryLimit: flags.memoryLimit,
     log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
   });
   await writeFileAtomic(flags.output, writeSafetensors(outputs, { program: bundle.program.hash, entry: flags.entry }));
+  if (flags.json) {
+    const seconds = (performance.now() - started) / 1000;
+    const shapes = Object.fromEntries([...outputs].map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+    printJson(io, { output: flags.output, program: bundle.program.hash, entry: flags.entry, outputs: shapes, seconds });
+  }
   const [first, ...others] = [...outputs].map(([name, { shape }]) => `${name} [${shape.join(", ")}]`);
   const more =
     others.length > 3 ? `, ${others.slice(0, 2).join(", ")} and ${others.length - 2} more` : ["", ...others].join(", ");

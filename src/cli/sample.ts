@@ -6,8 +6,8 @@ import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle } from "../program/program.js";
 import type { DriverKind } from "../runtime/node/driver.js";
 import { driverOption } from "./doctor.js";
-import type { Io } from "./io.js";
-import { collect, wholeNumber } from "./options.js";
+import { type Io, printJson } from "./io.js";
+import { collect, jsonOption, memoryOption, wholeNumber } from "./options.js";
 import { progress } from "./progress.js";
 
 interface Flags {
@@ -22,6 +22,8 @@ interface Flags {
   readonly scale: number;
   readonly output: string;
   readonly driver?: DriverKind;
+  readonly memoryLimit?: number;
+  readonly json?: boolean;
 }
 
 export function register(program: Command, io: Io): void {
@@ -44,6 +46,8 @@ export function register(program: Command, io: Io): void {
     .option("--scale <n>", "enlarge by this whole factor", wholeNumber("--scale"), 1)
     .requiredOption("-o, --output <file>", ".png for a grid, .safetensors for the numbers")
     .addOption(driverOption())
+    .addOption(memoryOption())
+    .addOption(jsonOption())
     .action(async (what: string, flags: Flags) => {
       const { ensureDriver } = await import("../runtime/node/driver.js");
       await ensureDriver(flags.driver);
@@ -73,6 +77,7 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
       import("../trainer/sampler.js"),
       import("../trainer/weights.js"),
     ]);
+  const started = performance.now();
   const { bundle, folder } = await open(what, flags);
   const file = flags.weights ?? weightsBeside(what, folder);
   const weights = await readWeights(file, bundle.program);
@@ -88,6 +93,7 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
       labels,
       seed: flags.seed,
       batch: flags.batch,
+      memoryLimit: flags.memoryLimit,
       onStep: (done, total) => meter.update(done, total),
     });
     meter.end();
@@ -102,6 +108,11 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
             { program: bundle.program.hash, seed: String(flags.seed) },
           );
     await writeFileAtomic(flags.output, bytes);
+    if (flags.json) {
+      const seconds = (performance.now() - started) / 1000;
+      const { output, seed } = flags;
+      printJson(io, { output, program: bundle.program.hash, shape, classes: labels, seed, seconds });
+    }
     io.err(`wrote ${flags.output}: ${labels.length} images of ${shape.slice(1).join(" x ")}\n`);
   } finally {
     meter.end();

@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
+import { makeFolder, refuseSystem } from "../formats/files.js";
 import { type Bundle, FORMAT } from "../program/program.js";
 import { declarations } from "./declarations.js";
 import { indexScript } from "./index-script.js";
@@ -42,17 +43,15 @@ export async function writeBundle(bundle: Bundle, dir: string): Promise<string[]
   const mark = `.${basename(target)}.${randomBytes(6).toString("hex")}`;
   const [fresh, aside] = [join(dirname(target), `${mark}.new`), join(dirname(target), `${mark}.old`)];
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     await mkdir(fresh);
-    for (const folder of new Set([...files.keys()].map((file) => dirname(join(fresh, file))))) {
-      await mkdir(folder, { recursive: true });
-    }
+    for (const folder of new Set([...files.keys()].map((file) => dirname(join(fresh, file))))) await makeFolder(folder);
     for (const [file, content] of files) await writeFile(join(fresh, file), content, { flag: "wx" });
     if (old === undefined) await rename(fresh, target);
     else await replace(target, fresh, aside, old);
   } catch (error) {
     await rm(fresh, { recursive: true, force: true }).catch(() => {});
-    systemError("DIT7011", `cannot write the bundle ${dir}`, error);
+    refuseSystem("DIT7011", `write the bundle ${dir}`, error);
   }
   return [...files.keys()];
 }
@@ -62,7 +61,7 @@ async function checkTarget(target: string, dir: string): Promise<readonly string
   const info = await stat(target).catch(() => undefined);
   if (!info) return undefined;
   if (!info.isDirectory()) fail("DIT7010", `${dir} is a file, expected a folder for the bundle`, { help: NOT_OURS });
-  const names = await readdir(target).catch((error: unknown) => systemError("DIT7011", `cannot read ${dir}`, error));
+  const names = await readdir(target).catch((error: unknown) => refuseSystem("DIT7011", `read ${dir}`, error));
   if (names.length > 0 && !(await isBundle(target))) {
     const shown = names.slice(0, 3).join(", ");
     fail("DIT7010", `${dir} holds other things than a bundle (${shown}${names.length > 3 ? ", …" : ""}): nothing was written`, {
@@ -93,10 +92,4 @@ async function replace(target: string, fresh: string, aside: string, names: read
     throw error;
   }
   await rm(aside, { recursive: true, force: true });
-}
-
-/** "permission denied" out of "EACCES: permission denied, mkdir '/x'"; what is no refusal of the system is thrown on. */
-function systemError(code: string, what: string, error: unknown): never {
-  if (!(error instanceof Error) || !("syscall" in error)) throw error;
-  fail(code, `${what}: ${/^\w+: ([^,]+)/.exec(error.message)?.[1] ?? error.message}`, { help: "check the path and its rights" });
 }

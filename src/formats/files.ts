@@ -17,17 +17,39 @@ const REASONS: Readonly<Record<string, readonly [reason: string, help: string]>>
   EROFS: ["the file system is read-only", "choose another folder"],
   ENOSPC: ["the disk is full", "free some space or choose another disk"],
   EDQUOT: ["your quota is used up", "free some space or choose another disk"],
+  EFBIG: ["it would be larger than files may be here", "raise the limit (`ulimit -f`) or choose another disk"],
   EMFILE: ["too many files are open", "raise the limit with `ulimit -n`"],
 };
 
-/** An error of the system as a sentence; any other goes through as it is. */
-function refuse(code: string, verb: string, path: string, error: unknown): never {
+/** What the system refused, as one sentence: `cannot write x: the disk is full`. What is no refusal of the system is thrown on. */
+export function refuseSystem(code: string, what: string, error: unknown): never {
   const system = error instanceof Error && "code" in error ? String(error.code) : "";
   const known = REASONS[system];
   if (!known && !(error instanceof Error && "errno" in error)) throw error;
   const [reason, help] = known ?? [(error as Error).message, "check the path and try again"];
-  fail(code, `cannot ${verb} ${path}: ${reason}`, { help });
+  fail(code, `cannot ${what}: ${reason}`, { help });
 }
+
+/** A folder with all that it lies in. Node's own `recursive` never ends where a file system has no place for folders (/proc). */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    if (code === "EEXIST") throw Object.assign(new Error("a file"), { code: "ENOTDIR" });
+    const above = dirname(path);
+    if (code !== "ENOENT" || above === path || (await isFolder(above))) throw error;
+    await makeFolder(above);
+    await mkdir(path);
+  }
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
 
 /** Bytes begin .. end-1 of an open file. Error: DIT4001 (it is shorter). */
 export async function readRange(file: FileHandle, path: string, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -71,7 +93,7 @@ export async function readFolder(path: string): Promise<Dirent[]> {
   try {
     return (await readdir(path, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
-    return refuse("DIT4001", "read", path, error);
+    return refuseSystem("DIT4001", `read ${path}`, error);
   }
 }
 
@@ -81,7 +103,7 @@ export async function statOf(path: string): Promise<Stats | undefined> {
     return await stat(path);
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    return refuse("DIT4001", "read", path, error);
+    return refuseSystem("DIT4001", `read ${path}`, error);
   }
 }
 
@@ -95,7 +117,7 @@ export async function withFile<T>(path: string, use: (file: FileHandle) => Promi
     file = await open(path, "r");
     return await use(file);
   } catch (error) {
-    return refuse("DIT4001", "read", path, error);
+    return refuseSystem("DIT4001", `read ${path}`, error);
   } finally {
     await file?.close();
   }
@@ -113,7 +135,7 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}${TEMPORARY}`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const file = await open(temporary, "wx");
     try {
       await write(file);
@@ -125,7 +147,7 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
     await syncFolder(folder);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    refuse("DIT4002", "write", path, error);
+    refuseSystem("DIT4002", `write ${path}`, error);
   }
 }
 

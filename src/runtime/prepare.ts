@@ -119,7 +119,7 @@ function checkMemory(memory: MemoryPlan, limit: number | undefined): void {
   throw new DitRuntimeError(
     "DIT6003",
     `the plan needs ${memoryText(memory)} of GPU memory, ${mebibytes(limit)} may be used`,
-    "a smaller batch, fewer entries, or a program compiled with --memory needs less",
+    "a smaller batch or fewer entries need less",
   );
 }
 

@@ -26,6 +26,8 @@ export interface SampleOptions {
   readonly onStep?: ((done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly log?: ((line: string) => void) | undefined;
+  /** Bytes of GPU memory that the plan may take. */
+  readonly memoryLimit?: number | undefined;
 }
 
 export interface Samples {
@@ -56,7 +58,8 @@ function sampleEntry({ program }: Bundle): Entry {
 export async function sample(options: SampleOptions): Promise<Samples> {
   const { bundle, device, weights, labels, seed, batch = batchFor(labels.length), first = 0 } = options;
   check(bundle, labels, seed, batch, first);
-  const sampler = await Sampler.create(bundle, device, { batch, log: options.log });
+  const { log, memoryLimit } = options;
+  const sampler = await Sampler.create(bundle, device, { batch, log, memoryLimit });
   try {
     await sampler.use(weights);
     return await sampler.draw(options);
@@ -80,10 +83,10 @@ export class Sampler {
   static async create(
     bundle: Bundle,
     device: GPUDevice,
-    { batch, log }: { readonly batch: number; readonly log?: ((line: string) => void) | undefined },
+    options: Pick<SampleOptions, "log" | "memoryLimit"> & { readonly batch: number },
   ): Promise<Sampler> {
     sampleEntry(bundle);
-    return new Sampler(await createSession(bundle, device, { batch, entries: [ENTRY], log }), bundle);
+    return new Sampler(await createSession(bundle, device, { ...options, entries: [ENTRY] }), bundle);
   }
 
   async use(weights: Weights): Promise<void> {

@@ -1,28 +1,15 @@
 /**
- * Says what this machine has for dit-compile and, for each thing that is missing, the command that mends it. With `fetch` it
- * downloads what can be downloaded; with `profile` it writes the adapter's limits for `--target FILE`.
+ * What this machine has for dit-compile and, for each thing that is missing, the command that mends it; and an adapter's limits for
+ * `--target FILE`.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { DitError } from "../../diagnostics/diagnostic.js";
 import { cacheFolder } from "./cache.js";
 import { findChromium } from "./chromium.js";
-import { chooseDriver, clearProbeAnswers, type DriverChoice, type DriverKind, searchDrivers, unhide, userIcd } from "./driver.js";
-import { type Fetchable, fetches, fetchMissing } from "./fetch.js";
+import { clearProbeAnswers, type DriverChoice, type DriverKind, searchDrivers, unhide, userIcd } from "./driver.js";
+import { fetches } from "./fetch.js";
 import type { AdapterReport } from "./probe.js";
-
-export interface DoctorOptions {
-  /** Download the software drivers and Chromium where they are missing. */
-  readonly fetch?: boolean;
-  /** Write the limits profile of the chosen adapter to this file. */
-  readonly profile?: string;
-  /** Print one JSON value in place of text. */
-  readonly json?: boolean;
-  /** Look at this kind of driver for the profile; by default the best. */
-  readonly driver?: DriverKind;
-  readonly print?: (text: string) => void;
-}
 
 /** What `--target FILE` reads. */
 export type LimitsProfile = Pick<AdapterReport, "features" | "limits" | "subgroupMinSize" | "subgroupMaxSize">;
@@ -44,37 +31,15 @@ export interface Findings {
   readonly missing: readonly Missing[];
 }
 
-/** Returns the exit code: 0 when a program can run on some adapter of this machine. */
-export function doctor(options: DoctorOptions = {}): number {
-  const print = options.print ?? console.log;
-  clearProbeAnswers();
-  const failures = options.fetch ? fetchMissing(Object.keys(fetches) as Fetchable[]) : [];
-  const findings = examine();
-  if (options.json) print(JSON.stringify(findings, null, 2));
-  else print(describe(findings));
-  for (const failure of failures) console.error(failure);
-  if (options.profile !== undefined) {
-    try {
-      const { adapter, why } = chooseDriver(options.driver);
-      writeFileSync(options.profile, `${JSON.stringify(limitsProfile(adapter), null, 2)}\n`);
-      if (!options.json) print(`\nwrote ${options.profile}: ${why}`);
-    } catch (error) {
-      if (!(error instanceof DitError)) throw error;
-      console.error(error.message);
-      return 1;
-    }
-  }
-  return findings.drivers.length > 0 && failures.length === 0 ? 0 : 1;
-}
-
 export function limitsProfile(adapter: AdapterReport): LimitsProfile {
   const { features, limits, subgroupMinSize, subgroupMaxSize } = adapter;
   const sizes = subgroupMinSize === undefined || subgroupMaxSize === undefined ? {} : { subgroupMinSize, subgroupMaxSize };
   return { features, limits, ...sizes };
 }
 
-/** Looks at everything, changes nothing but notes in the cache folder. */
+/** Looks at everything anew, changes nothing but notes in the cache folder. */
 export function examine(): Findings {
+  clearProbeAnswers();
   const drivers: DriverChoice[] = [];
   const refused: { where: string; why: string }[] = [];
   for (const { candidate, choice, refused: why } of searchDrivers()) {
@@ -124,7 +89,8 @@ function dawnVersion(): string {
   }
 }
 
-function describe(found: Findings): string {
+/** The findings as text for a person. */
+export function describe(found: Findings): string {
   const row = (name: string, text: string) => `${name.padEnd(12)} ${text}`;
   const lines = [row("Node", `${found.node} ${found.platform}`), row("Dawn", found.dawn), row("cache", found.cache)];
   for (const { kind, adapter, why, where } of found.drivers) {

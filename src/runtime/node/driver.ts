@@ -14,7 +14,7 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { fail } from "../../diagnostics/diagnostic.js";
+import { DitError, fail } from "../../diagnostics/diagnostic.js";
 import { cacheFolder, type Env, readJson, writeJson } from "./cache.js";
 import { findChromium } from "./chromium.js";
 import { type AdapterReport, probe } from "./probe.js";
@@ -124,9 +124,21 @@ export async function ensureDriver(prefer?: DriverKind, options: SearchOptions =
     child.on("error", reject);
     child.on("exit", (code, signal) => {
       const asked = signal === "SIGINT" || signal === "SIGTERM" || signal === "SIGHUP";
-      if (signal && !asked) console.error(`error DIT5003: the driver died (${signal}): ${choice.why}`);
-      process.exit(signal ? 1 : (code ?? 1));
+      if (signal && !asked) reject(died(signal, choice));
+      else process.exit(signal ? 1 : (code ?? 1));
     });
+  });
+}
+
+/** A process does not end by such a signal by itself: what ran in it was native code, the driver's. Nothing of it is left to ask. */
+function died(signal: NodeJS.Signals, { why, where }: DriverChoice): DitError {
+  const killed = "the system kills a process that takes too much memory: a smaller --batch needs less";
+  const crashed = "try it once more, then on another driver (--driver); dit-compile doctor lists those of this machine";
+  return new DitError({
+    code: "DIT5003",
+    message: `the driver died (${signal}) before the command had ended`,
+    notes: [`the driver is ${why}`, where],
+    help: signal === "SIGKILL" ? killed : crashed,
   });
 }
 
