@@ -6,6 +6,7 @@ import { basename } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes } from "../formats/files.js";
 import { type Profile, webLimits } from "../program/program.js";
+import { shown } from "../program/shown.js";
 
 /** Features that kernels can make use of; an adapter has many more that say nothing about where a program runs. */
 const usable = ["shader-f16", "subgroups"];
@@ -66,5 +67,3 @@ export function parseProfile(value: unknown, file: string): Profile {
     variants: true,
   };
 }
-
-const shown = (value: unknown): string => (JSON.stringify(value) ?? "missing").slice(0, 60);

@@ -4,7 +4,8 @@
  * where it learns sigma. Its config has numClasses and classDropoutProb; the null class is number numClasses.
  */
 import { type DrawKey, draw, input } from "../dsl/declare.js";
-import { mean, named, scalar, where } from "../dsl/functions.js";
+import { demandInputs, demandNumbers, demandOut } from "../dsl/demands.js";
+import { mean, scalar, where } from "../dsl/functions.js";
 import {
   type ConfigValue,
   type EntrySpec,
@@ -54,14 +55,20 @@ const timesteps = 1000;
 
 function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue>>): readonly EntrySpec[] {
   const c = values as unknown as DiffusionConfig;
+  demandInputs("diffusion", model, { x: ["f32", "batch channel height width"], t: ["i32", "batch"], y: ["i32", "batch"] });
+  demandNumbers("diffusion", model, {
+    numClasses: "how many classes there are",
+    classDropoutProb: "the share of samples that are trained without their class",
+  });
   const process = schedule("", timesteps);
   const { type } = model.inputs.x!;
   const sizes = { channel: type.shape[1] as number, height: type.shape[2] as number, width: type.shape[3] as number };
   const images = (name: string, kind: "input" | "state" = "input"): Images =>
     input(name, "batch channel height width", sizes, "f32", kind);
   const labels = () => input("y", "batch", {}, "i32");
+  const ofOut = { channel: [sizes.channel, 2 * sizes.channel], height: [sizes.height], width: [sizes.width] };
   const run = (x: Images, t: AnyTensor, y: AnyTensor): Images =>
-    named(model.forward({ x, t, y }).out!, "batch channel height width");
+    demandOut("diffusion", model, model.forward({ x, t, y }), "batch channel height width", ofOut);
   /** Seed and first sample are inputs only where something is drawn. */
   const keyAt = (step: Tensor<"", "i32">): DrawKey =>
     c.draws === "inputs"

@@ -62,7 +62,9 @@ export function table<const A extends string, D extends DType = "f32">(
 }
 
 function wrongLength(what: string, length: number, shape: readonly unknown[]): never {
-  return refuse("DIT2005", `${what} has ${length} numbers, its axes need ${shape.join(" × ")} = ${product(shape as number[])}`);
+  const needed = product(shape as number[]);
+  const text = shape.length === 1 ? String(needed) : `${shape.join(" × ")} = ${needed}`;
+  return refuse("DIT2005", `${what} has ${length} numbers, its axes need ${text}`, { help: "mend the numbers or the sizes" });
 }
 
 /** Where a draw stands among all draws: its numbers follow from this and its name alone. */

@@ -168,9 +168,11 @@ export function typeOf<D extends DType>(axes: string, sizes: Readonly<Record<str
     refuse("DIT2001", `"${twice}" stands twice in "${axes}"`, { help: "an axis name is the axis: give the second another name" });
   const shape = names.map((name) => {
     const size = sizes[name] ?? (name === "batch" ? ([0, 1] as const) : undefined);
-    if (size === undefined) refuse("DIT2005", `axis "${name}" of "${axes}" has no size`);
+    if (size === undefined) refuse("DIT2005", `axis "${name}" of "${axes}" has no size`, { help: `give it one: { ${name}: … }` });
     if (typeof size === "number" && !(Number.isInteger(size) && size > 0)) {
-      refuse("DIT2005", `axis "${name}" of "${axes}" has size ${size}, expected a whole number of at least 1`);
+      refuse("DIT2005", `axis "${name}" of "${axes}" has size ${size}, expected a whole number of at least 1`, {
+        help: "sizes come from the config: does one of its values divide another?",
+      });
     }
     return size;
   });

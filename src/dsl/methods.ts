@@ -23,7 +23,9 @@ type Operand = number | AnyTensor;
 export function operand(op: string, x: unknown): Value | number {
   if (typeof x === "number") return x;
   if (x instanceof Recorded) return x.value;
-  return refuse("DIT1205", `${op}: expected a tensor or a number, got ${x === null ? "null" : typeof x}`);
+  return refuse("DIT1205", `${op}: expected a tensor or a number, got ${x === null ? "null" : typeof x}`, {
+    help: "a cast (as …) hides from the type checker what a value is",
+  });
 }
 
 export function valueIn(op: string, x: unknown): Value {
@@ -191,13 +193,16 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
   }
 
   slice(axis: string, from: number, to: number): Recorded {
-    return this.one("slice", { axis, from, to });
+    return this.one("slice", { axis, from, to }, "a slice goes from its first place up to, and without, its last");
   }
 
   select(axis: string, index: number): Recorded {
     const size = this.sizeOf("select", axis);
     if (index < 0 || (typeof size === "number" && index >= size)) {
-      refuse("DIT2007", `select: index ${index} is outside axis "${axis}" of size ${printSize(size)}`);
+      refuse("DIT2007", `select: index ${index} is outside axis "${axis}" of size ${printSize(size)}`, {
+        notes: [describe(this.value, 0)],
+        help: "places count from 0",
+      });
     }
     return this.slice(axis, index, index + 1).one("drop", { axis });
   }
@@ -206,7 +211,10 @@ export class Recorded implements Record<keyof Tensor<string>, unknown> {
     const size = this.sizeOf("unbind", axis);
     if (typeof size !== "number") refuse("DIT2008", `unbind: axis "${axis}" has no fixed size: it is ${printSize(size)}`);
     if (count !== undefined && count !== size) {
-      refuse("DIT2008", `unbind: axis "${axis}" has ${size} places, not ${count}`, { notes: [describe(this.value, 0)] });
+      refuse("DIT2008", `unbind: axis "${axis}" has ${size} places, not ${count}`, {
+        notes: [describe(this.value, 0)],
+        help: "slice or split the axis first, or take all its places",
+      });
     }
     return Array.from({ length: size }, (_, i) => this.select(axis, i));
   }

@@ -12,7 +12,7 @@
 import type { DType, TensorType } from "../ir/types.js";
 import { input } from "./declare.js";
 import { named, typeOf } from "./functions.js";
-import { refuse } from "./sites.js";
+import { currentSite, refuse, type Site } from "./sites.js";
 import type { AnyTensor, Sizes, Tensor } from "./tensor.js";
 
 export type ConfigValue = number | string | boolean;
@@ -106,6 +106,8 @@ export interface ModelDefinition {
   readonly objective: Objective | undefined;
   readonly gflops: ((config: Readonly<Record<string, ConfigValue>>) => number) | undefined;
   readonly check: ((config: Readonly<Record<string, ConfigValue>>) => string | undefined) | undefined;
+  /** Where it was defined: the place of all that is wrong with the model as a whole. */
+  readonly site: Site | undefined;
   configured(config: Readonly<Record<string, ConfigValue>>): TracedModel;
 }
 
@@ -118,10 +120,13 @@ export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSp
     refuse(
       "DIT1102",
       `default preset "${spec.defaultPreset}" is not among the presets: ${Object.keys(presets).join(", ") || "there are none"}`,
+      { help: "name one of them, or leave defaultPreset out" },
     );
   }
   for (const key of Object.keys(spec.objective?.config ?? {})) {
-    if (key in spec.config) refuse("DIT1102", `config key "${key}" belongs to the objective; give the model's key another name`);
+    if (key in spec.config) {
+      refuse("DIT1102", `config key "${key}" belongs to the objective`, { help: "give the model's key another name" });
+    }
   }
   const definition: ModelDefinition = {
     name: spec.name,
@@ -131,6 +136,7 @@ export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSp
     objective: spec.objective,
     gflops: spec.gflops as ModelDefinition["gflops"],
     check: spec.check as ModelDefinition["check"],
+    site: currentSite(),
     configured: (config) => configured(spec as unknown as ModelSpec<ConfigKeys, Specs>, config),
   };
   definitions.add(definition);

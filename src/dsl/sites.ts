@@ -38,6 +38,16 @@ export function spanOf(site: Site): Span {
   return { file, line, column, ...(text === undefined ? {} : { text }), ...(length === undefined ? {} : { length }) };
 }
 
+/** Runs `build`; what it refuses away from any call of the user's file is placed at `site`. */
+export function placedAt<T>(site: Site | undefined, build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    if (!site || !(error instanceof DitError)) throw error;
+    throw new DitError(error.diagnostics.map((d) => (d.span ? d : { ...d, span: spanOf(site) })));
+  }
+}
+
 /** Throws a diagnostic at the call that is running in the user's file. */
 export function refuse(code: string, message: string, more: Omit<Diagnostic, "code" | "message"> = {}): never {
   const site = currentSite();

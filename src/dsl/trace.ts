@@ -39,6 +39,9 @@ export interface Holds {
   readonly value: Value;
 }
 
+/** A hundred times what the largest models have: more comes from a loop that does not end. */
+const MOST_VALUES = 500_000;
+
 class Trace {
   readonly builder = new Builder();
   readonly params = new Map<string, ParamDecl>();
@@ -67,9 +70,11 @@ export function trace(name: string, build: () => Readonly<Record<string, Holds>>
   const mine = new Trace(options);
   current = mine;
   try {
-    const results = Object.entries(build()).map(([result, held]) => {
+    const results = Object.entries(checkedResults(name, build())).map(([result, held]) => {
       const value = held?.value;
-      if (!value || !mine.names.has(value)) refuse("DIT1202", `${name}: result "${result}" is not a tensor of this graph`);
+      if (!value || !mine.names.has(value)) {
+        refuse("DIT1202", `${name}: result "${result}" is not a tensor of this graph`, { help: RESULTS });
+      }
       return { name: result, value };
     });
     return { fn: mine.builder.finish(name, results), params: [...mine.params.values()], tables: mine.tables };
@@ -78,11 +83,33 @@ export function trace(name: string, build: () => Readonly<Record<string, Holds>>
   }
 }
 
+const RESULTS = "return tensors by name, made in this call: { out: x }";
+
+/** Code that was not type-checked returns anything. */
+function checkedResults(name: string, results: Readonly<Record<string, Holds>>): Readonly<Record<string, Holds>> {
+  const found =
+    typeof results !== "object" || results === null
+      ? String(results)
+      : results instanceof Promise
+        ? "a promise"
+        : Object.keys(results).length === 0
+          ? "no results"
+          : undefined;
+  return found === undefined
+    ? results
+    : refuse("DIT1202", `${name}: expected tensors by name, it returned ${found}`, { help: RESULTS });
+}
+
 export const drawsAreInputs = (): boolean => current?.options.draws === "inputs";
 
 /** Appends one node at the running call site. What the op's own rule refuses becomes a diagnostic with place and shapes. */
 export function emit(op: string, inputs: readonly Value[], attrs: Attrs = {}, help?: string): Value {
   const mine = running(op);
+  if (mine.names.size >= MOST_VALUES) {
+    refuse("DIT1207", `${op}: this graph has ${MOST_VALUES} values already`, {
+      help: "loops and recursion of a model file run while it is traced, and must end",
+    });
+  }
   for (const value of inputs) {
     if (!mine.names.has(value)) {
       refuse("DIT1203", `${op}: an operand, ${printType(value.type)}, was made for another graph`, {
@@ -123,15 +150,18 @@ export function nameValue(value: Value, name: string): void {
   current.builder.hint(value, name);
 }
 
+const ONCE = "the same name is the same tensor: give one of the two another name";
+
 /** The parameter of the function called `name`, declared on first use. */
 export function declare(name: string, kind: ParamKind, type: TensorType): Value {
   const mine = running(`${kind} "${name}"`);
   const known = mine.declared.get(name);
   if (known) {
-    if (known.kind !== kind) refuse("DIT1204", `"${name}" is declared as ${known.kind} and as ${kind}`);
+    if (known.kind !== kind) refuse("DIT1204", `"${name}" is declared as ${known.kind} and as ${kind}`, { help: ONCE });
     if (!sameType(known.value.type, type)) {
       refuse("DIT1204", `"${name}" is declared twice, with different types`, {
         notes: [`first as ${printType(known.value.type)}`, `now as ${printType(type)}`],
+        help: ONCE,
       });
     }
     return known.value;
@@ -148,7 +178,7 @@ export function declareParam(decl: ParamDecl): Value {
   const params = running("param").params;
   const known = params.get(decl.name);
   if (known && (known.init.rule !== decl.init.rule || known.trainable !== decl.trainable)) {
-    refuse("DIT1204", `parameter "${decl.name}" is declared twice, with different initialisation`);
+    refuse("DIT1204", `parameter "${decl.name}" is declared twice, with different initialisation`, { help: ONCE });
   }
   if (!known) params.set(decl.name, decl);
   return value;
@@ -159,7 +189,7 @@ export function declareTable(name: string, type: TensorType, data: Float64Array)
   const tables = running("table").tables;
   const known = tables.get(name);
   if (known && known !== data && !known.every((x, i) => Object.is(x, data[i]))) {
-    refuse("DIT1204", `table "${name}" is declared twice, with different contents`);
+    refuse("DIT1204", `table "${name}" is declared twice, with different contents`, { help: ONCE });
   }
   if (!known) tables.set(name, data);
   return value;

@@ -9,6 +9,7 @@
  * bytes of a file, so that big files can be fetched tensor by tensor.
  */
 import { fail } from "../diagnostics/diagnostic.js";
+import { shown } from "../program/shown.js";
 
 /** Bytes of one element. Half floats are kept as raw bits (see toFloat32), BOOL as 0 or 1 in a byte. */
 const ELEMENT_BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U32: 4, U8: 1, BOOL: 1 } as const;
@@ -44,11 +45,6 @@ const HELP = "the file is damaged or is not a safetensors file: download or writ
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-/** A stranger's value, short enough for a sentence. */
-const shown = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-};
 
 /**
  * Length in bytes of the JSON header, from the first 8 bytes of a file of `fileBytes` bytes. The whole header then lies in

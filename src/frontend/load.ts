@@ -32,8 +32,12 @@ export interface LoadedModel {
 
 export function loadModel(file: string, options: LoadOptions, project: Project = createProject()): LoadedModel {
   const path = resolve(file);
-  if (!existsSync(path)) fail("DIT1003", `there is no file ${file}`);
-  if (!statSync(path).isFile()) fail("DIT1003", `${file} is a folder, expected a model file`);
+  if (!existsSync(path))
+    fail("DIT1003", `there is no file ${file}`, { help: "check the path; it is taken from the folder that the command runs in" });
+  if (!statSync(path).isFile())
+    fail("DIT1003", `${file} is a folder, expected a model file`, {
+      help: "name the TypeScript file whose default export is a model",
+    });
   // Given by an absolute path, a file is called by its name alone: what is compiled must not depend on where a home folder is.
   const shown = isAbsolute(file) ? basename(file) : file.split(sep).join("/");
   const display = (other: string) => {
@@ -52,7 +56,7 @@ export function loadModel(file: string, options: LoadOptions, project: Project =
     fail("DIT1004", `${shown} has no default export`, { help: "end it with: export default defineModel({ … })" });
   }
   if (!isModelDefinition(definition)) {
-    fail("DIT1004", `the default export of ${shown} is no model`, { help: "export default defineModel({ … })" });
+    fail("DIT1004", `the default export of ${shown} is no model`, { help: "end it with: export default defineModel({ … })" });
   }
   const sources = new Map(files.map((f) => [display(f.getFilePath()), f.getFilePath() as string]));
   return { file: shown, definition: guarded(definition, runner.guard), sources, guard: runner.guard };
@@ -88,6 +92,18 @@ function guarded(model: ModelDefinition, guard: LoadedModel["guard"]): ModelDefi
       return { ...traced, forward: (inputs) => guard(() => traced.forward(inputs)) };
     },
   };
+}
+
+/** An exception of the model's own code, in words. */
+function explained(error: unknown): Pick<Diagnostic, "message" | "help"> {
+  if (!(error instanceof Error)) return { message: `the model file threw ${String(error)}` };
+  if (error instanceof RangeError && error.message.includes("call stack")) {
+    return { message: "functions of the model file call each other without end", help: "a recursion must reach an end" };
+  }
+  // Node lists the files that asked, by their absolute paths, in further lines.
+  const message = `the model file threw ${error.name}: ${error.message.split("\n")[0]}`;
+  const [, missing] = /^Cannot find module '([^'.][^']*)'/.exec(error.message) ?? [];
+  return missing === undefined ? { message } : { message, help: `npm install ${missing}, where the model file lies` };
 }
 
 class Runner {
@@ -145,9 +161,7 @@ class Runner {
       if (error instanceof DitError || error instanceof InternalError) throw error;
       const site = originOf(error);
       const span = this.thrownAt(error) ?? (site && spanOf(site));
-      const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-      const diagnostic: Diagnostic = { code: "DIT1005", message: `the model file threw ${what}`, ...(span ? { span } : {}) };
-      throw new DitError(diagnostic);
+      throw new DitError({ code: "DIT1005", ...explained(error), ...(span ? { span } : {}) });
     }
   };
 

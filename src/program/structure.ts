@@ -5,16 +5,12 @@
  * sentences with a path ("entries[0].segments[1].repeat is 0, expected …") instead of throwing at the first. No library: this file
  * ships in web bundles.
  */
+import { shown } from "./shown.js";
 
 /** Receives one sentence for each thing that is wrong. */
 export type Say = (problem: string) => void;
 /** True when the value is fine; says why when not. */
 type Check = (value: unknown, at: string, say: Say) => boolean;
-
-const shown = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-};
 
 const test =
   (expected: string, good: (value: unknown) => boolean): Check =>

@@ -1,6 +1,7 @@
 /** Classification: cross-entropy of `out` [batch, class] against labels y [batch]. Entries forward, loss_and_grad and train_step. */
 import { input } from "../dsl/declare.js";
-import { iota, max, mean, named, stopGradient, sum, where } from "../dsl/functions.js";
+import { demandInputs, demandOut } from "../dsl/demands.js";
+import { iota, max, mean, stopGradient, sum, where } from "../dsl/functions.js";
 import type { ConfigValue, EntrySpec, Objective, TracedModel } from "../dsl/model.js";
 import type { Tensor } from "../dsl/tensor.js";
 import { gradientResults, optimizerConfig, optimizerProblem, update } from "./gradient.js";
@@ -15,9 +16,10 @@ function crossEntropy(out: Tensor<"batch class">, y: Tensor<"batch", "i32">): Te
 }
 
 function entries(model: TracedModel, config: Readonly<Record<string, ConfigValue>>): readonly EntrySpec[] {
+  demandInputs("supervised", model, { "y?": ["i32", "batch"] });
   const lossOf = () => {
     const inputs = model.declare();
-    const out = named(model.forward(inputs).out!, "batch class");
+    const out = demandOut("supervised", model, model.forward(inputs), "batch class");
     return crossEntropy(out, input("y", "batch", {}, "i32"));
   };
   return [

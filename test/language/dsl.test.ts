@@ -212,7 +212,7 @@ describe("declarations", () => {
   test("with other axes, sizes or start it is a mistake", () => {
     const w = (size: number) => param("w", "hidden", { hidden: size }, init.zeros);
     expect(refusedTrace(() => w(6).add(sum(w(7), "hidden")))).toBe(
-      `error DIT1204: "w" is declared twice, with different types\n  note: first as f32[hidden: 6]\n  note: now as f32[hidden: 7]`,
+      `error DIT1204: "w" is declared twice, with different types\n  note: first as f32[hidden: 6]\n  note: now as f32[hidden: 7]\n  help: the same name is the same tensor: give one of the two another name`,
     );
     expect(refusedTrace(() => w(6).add(param("w", "hidden", { hidden: 6 }, init.ones)))).toContain("different initialisation");
   });

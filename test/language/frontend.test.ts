@@ -171,7 +171,7 @@ m.ts:9:27: error DIT1002: Property 'hiden' does not exist on type 'Config<{ hidd
 
   test("no file, a folder, no model", () => {
     expect(refusal(() => loadModel("models/none.ts", { library }, project))).toBe(
-      "error DIT1003: there is no file models/none.ts",
+      "error DIT1003: there is no file models/none.ts\n  help: check the path; it is taken from the folder that the command runs in",
     );
     expect(refusal(() => loadModel(folder, { library }, project))).toContain("is a folder");
     expect(refusal(() => load({ "m.ts": "export const a = 1;" }))).toBe(
