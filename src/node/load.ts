@@ -25,7 +25,7 @@ export interface LoadOptions extends SessionOptions {
  * is their first size. `memoryLimit` is in bytes, `submitBudgetMs` in milliseconds. Where the only drivers are software ones,
  * `await ensureDriver()` comes first.
  *
- * Errors: DitError (DIT50xx no device, DIT7012 and DIT7013 bundle, DIT7021 weights) and DitRuntimeError (DIT6002 device lacks what the
+ * Errors: DitError (DIT50xx no device, DIT7012 and DIT7013 bundle, DIT4206 and DIT4207 weights) and DitRuntimeError (DIT6002 device lacks what the
  * program was compiled for, DIT6003 memory, DIT6004 wrong names or batch).
  */
 export async function load(bundle: string | Bundle, options: LoadOptions = {}): Promise<Session> {

@@ -11,7 +11,8 @@ export function shown(value: unknown): string {
 /** As JSON has it; of what is too long to be shown, only the beginning. */
 function brief(value: unknown, depth: number): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, ROOM));
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? String(value);
+  if (value === undefined) return "missing";
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
   if (depth === 0) return "...";
   if (Array.isArray(value)) return `[${value.slice(0, ROOM / 2).map((item) => brief(item, depth - 1))}]`;
   const parts: string[] = [];

@@ -34,7 +34,7 @@ const ELEMENT_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
 };
 const HEADER_LIMIT = 100_000_000;
-const DAMAGED = "the file is damaged or is not a safetensors file";
+const DAMAGED = "the file is damaged or is not a safetensors file: download or write it again";
 
 /** The entries of a safetensors header (its JSON alone), by rising place. */
 export function parseSafetensorsLite(json: Uint8Array, label: string): HeaderEntry[] {
@@ -105,6 +105,7 @@ export async function streamWeights(
     }
     written.push(name);
   }
+  await reader.end();
   return written;
 }
 
@@ -179,6 +180,20 @@ class ByteReader {
       await use(piece);
       left -= piece.length;
     }
+  }
+
+  /** Nothing may follow. */
+  async end(): Promise<void> {
+    while (this.#chunk.length === 0) {
+      const next = await this.#chunks.next();
+      if (next.done) return;
+      this.#chunk = next.value as Uint8Array<ArrayBuffer>;
+    }
+    throw new DitRuntimeError(
+      "DIT6009",
+      `${this.#label}: the file goes on after its last tensor, at byte ${this.#done}`,
+      DAMAGED,
+    );
   }
 
   async #some(most: number): Promise<Uint8Array> {

@@ -6,6 +6,7 @@ import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes } from "../formats/files.js";
 import { toFloat32 } from "../formats/floats.js";
 import { parseSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
+import { checkFinite, checkStateDict } from "../formats/state-dict.js";
 import type { Bundle, Program } from "../program/program.js";
 import { type InitParameter, initialise } from "./init.js";
 
@@ -37,29 +38,17 @@ export function weightsFile(program: Program, weights: Weights, metadata: Readon
   return writeSafetensors(tensors, { format: "pt", model: name, preset, program: program.hash, ...metadata });
 }
 
-/** The program's parameters out of a safetensors file. Error: DIT4206 (a weight is missing or has another shape). */
+/** The program's parameters out of a safetensors file. Errors: DIT4206 (names, shapes), DIT4207 (a weight is not finite). */
 export async function readWeights(path: string, program: Program): Promise<Map<string, Float32Array>> {
   const { tensors } = parseSafetensors(await readFileBytes(path), path);
-  const wrong: string[] = [];
+  checkStateDict(path, tensors, program);
   const weights = new Map<string, Float32Array>();
   for (const { name, shape } of program.parameters) {
-    const found = tensors.get(name);
-    const values = found && toFloat32(found);
-    if (found && values && sameShape(found.shape, shape)) weights.set(name, values);
-    else
-      wrong.push(
-        `${name}: expected f32 [${shape.join(", ")}], found ${found ? `${found.dtype} [${found.shape.join(", ")}]` : "none"}`,
-      );
-  }
-  if (wrong.length > 0) {
-    const { name, preset } = program.model;
-    fail("DIT4206", `${path} does not hold the weights of ${name}${preset ? `, preset ${preset}` : ""}`, {
-      notes: wrong.length > 5 ? [...wrong.slice(0, 4), `… and ${wrong.length - 4} more`] : wrong,
-      help: "give the preset and settings that the weights were trained with",
-    });
+    const values = toFloat32(tensors.get(name)!)!;
+    checkFinite(path, name, shape, values);
+    weights.set(name, values);
   }
   return weights;
 }
 
 const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-const sameShape = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((n, i) => n === b[i]);

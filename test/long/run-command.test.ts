@@ -152,8 +152,8 @@ test("what does not fit is one error that lists it, and no file is written", asy
     good,
     [
       "1 missing, 1 of another shape or type, 1 not in the model",
-      "missing: blocks.0.attn.proj.bias [64]",
-      "x_embedder.proj.bias: [4], expected [64]",
+      "missing: blocks.0.attn.proj.bias, expected f32 [64]",
+      "x_embedder.proj.bias: expected f32 [64], found I32 [4]",
       "not in the model: model.extra",
     ],
     wrong,
