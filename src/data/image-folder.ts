@@ -56,14 +56,14 @@ export async function openImageFolder(folder: string, options: ImageFolderOption
     });
   }
   const found = await Promise.all(classes.map((name) => search(join(folder, name))));
-  const others = found.reduce((sum, each) => sum + each.others, 0) + top.length - classes.length;
+  const others = found.reduce((sum, each) => sum + each.others, 0);
   if (found.every(({ images }) => images.length === 0)) {
     fail("DIT4061", `there is no image in ${folder}`, {
       notes: [
         SHAPE,
         top.length === 0
           ? "found an empty folder"
-          : `found ${count(classes.length, "sub-folder")} and ${count(others, "file")} of other kinds`,
+          : `found ${count(classes.length, "sub-folder")} and ${count(others + top.length - classes.length, "file")} of other kinds`,
       ],
       help: `name another folder; images are ${KINDS} files`,
     });
@@ -82,7 +82,7 @@ export async function openImageFolder(folder: string, options: ImageFolderOption
     });
   }
   const ignored = found.map(({ other }, i) => other && join(classes[i]!, other)).find(Boolean);
-  if (ignored) options.log?.(`${folder}: ${count(others, "file")} that are not ${KINDS} are not used, like ${ignored}`);
+  if (ignored) options.log?.(`${folder}: ${count(others, "file")} of other kinds are not used, like ${ignored}`);
 
   const paths = found.flatMap(({ images }, i) => images.map((image) => join(folder, classes[i]!, image)));
   const labels = Int32Array.from(found.flatMap(({ images }, i) => images.map(() => i)));
