@@ -88,8 +88,7 @@ export class SampleStream {
       });
     }
     const begin = performance.now();
-    if (n !== this.#size) this.#begun.clear();
-    this.#size = n;
+    this.#resize(n);
     const batch = this.#begun.get(first) ?? this.#load(first, n);
     this.#readAhead(first, n);
     try {
@@ -97,6 +96,17 @@ export class SampleStream {
     } finally {
       this.#waited += (performance.now() - begin) / 1000;
     }
+  }
+
+  /** Begins to load the windows from this one on, for a caller who has other things to do first. */
+  begin(first: number, n: number): void {
+    this.#resize(n);
+    this.#readAhead(first - n, n);
+  }
+
+  #resize(n: number): void {
+    if (n !== this.#size) this.#begun.clear();
+    this.#size = n;
   }
 
   /** Begins the windows after this one, and forgets all others. */

@@ -34,6 +34,9 @@ interface Refusal {
 
 type Answer = { readonly bytes: Uint8Array } | Refusal;
 
+/** Images of a task: many enough that a thread is seldom without one, few enough that all threads have some. */
+const TOGETHER = 8;
+
 export class DecodedImages implements ImageSource {
   readonly count: number;
   readonly channels: number;
@@ -42,7 +45,7 @@ export class DecodedImages implements ImageSource {
   readonly classes: readonly string[];
   readonly labels: Int32Array;
   readonly #options: DecodedOptions;
-  #pool: Piscina<object, Answer> | undefined;
+  #pool: Piscina<object, Answer[]> | undefined;
   #closed = false;
   readonly #kept = new Map<number, Uint8Array>();
   #room: number;
@@ -74,7 +77,8 @@ export class DecodedImages implements ImageSource {
   async load(indices: Uint32Array): Promise<Float32Array<ArrayBuffer>> {
     const x = new Float32Array(indices.length * this.#size);
     const put = (k: number, bytes: Uint8Array): void => toReal(bytes, x, k * this.#size);
-    // All are begun at once, and every one is waited for, so that the error is that of the first broken image, not of the quickest.
+    this.#begin(indices);
+    // Every one is waited for, so that the error is that of the first broken image, not of the quickest.
     const all = await Promise.allSettled(
       Array.from(indices, async (index, k) => put(k, this.#kept.get(index) ?? (await this.#whole(index)))),
     );
@@ -113,22 +117,40 @@ export class DecodedImages implements ImageSource {
   }
 
   /** Undefined: the file is broken. */
-  #decode(index: number): Promise<Uint8Array | undefined> {
-    if (this.#broken.has(index)) return Promise.resolve(undefined);
+  async #decode(index: number): Promise<Uint8Array | undefined> {
     const kept = this.#kept.get(index);
-    if (kept) return Promise.resolve(kept);
-    const begun = this.#begun.get(index) ?? this.#ask(index).finally(() => this.#begun.delete(index));
-    this.#begun.set(index, begun);
-    return begun;
+    if (kept || this.#broken.has(index)) return kept;
+    this.#begin([index]);
+    return this.#begun.get(index);
   }
 
-  async #ask(index: number): Promise<Uint8Array | undefined> {
-    const { paths, side, channels, skipBroken, skipped, log } = this.#options;
-    const path = paths[index]!;
-    if (this.#closed) throw new InternalError(`${path} is asked for after its set was closed`);
+  /** Sends to the threads what is neither there nor on its way. */
+  #begin(indices: Iterable<number>): void {
+    const missing = new Set(indices);
+    for (const index of missing) {
+      if (this.#kept.has(index) || this.#broken.has(index) || this.#begun.has(index)) missing.delete(index);
+    }
+    const wanted = [...missing];
+    for (let first = 0; first < wanted.length; first += TOGETHER) this.#ask(wanted.slice(first, first + TOGETHER));
+  }
+
+  #ask(indices: readonly number[]): void {
+    const { paths, side, channels } = this.#options;
+    if (this.#closed) throw new InternalError("images are asked for after their set was closed");
     this.#pool ??= this.#threads();
-    const answer = await this.#pool.run({ path, side, channels });
+    const answers = this.#pool.run({ paths: indices.map((index) => paths[index]!), side, channels });
+    for (const [k, index] of indices.entries()) {
+      const image = answers.then((all) => this.#take(index, all[k]!)).finally(() => this.#begun.delete(index));
+      // Whoever waits for the image hears of it.
+      image.catch(() => {});
+      this.#begun.set(index, image);
+    }
+  }
+
+  #take(index: number, answer: Answer): Uint8Array | undefined {
+    const { paths, skipBroken, skipped, log } = this.#options;
     if ("reason" in answer) {
+      const path = paths[index]!;
       const reason = reasonOf(answer);
       this.#broken.set(index, reason);
       if (skipBroken) {
@@ -145,12 +167,14 @@ export class DecodedImages implements ImageSource {
     return bytes;
   }
 
-  #threads(): Piscina<object, Answer> {
+  #threads(): Piscina<object, Answer[]> {
     const maxThreads = Math.max(1, this.#options.threads ?? Math.floor(availableParallelism() / 2));
     return new Piscina({
       filename: new URL("./decode-worker.mjs", import.meta.url).href,
       minThreads: maxThreads,
       maxThreads,
+      // The next task lies ready in the thread, and one's reading overlaps with the other's work.
+      concurrentTasksPerWorker: 2,
       // What starts this process otherwise (a loader, an inspector) is not for threads that only decode.
       execArgv: [],
     });

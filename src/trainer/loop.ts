@@ -83,6 +83,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const { bundle, images, steps, batch, seed } = options;
   const feed = feeder(trainEntry(bundle).inputs, images, seed);
   const data = stream(images, { seed });
+  if (!options.resume) data.begin(0, batch);
   const trainer = await Trainer.create(bundle, options.device, { ...options, entries: [] });
   try {
     const facts = factsOf(trainer, options);

@@ -90,6 +90,13 @@ test("the next windows are loaded while the caller is busy, as many as the bound
   // Another size: what was begun for the old one is of no use.
   await ahead.at(60, 10);
   expect(seen.images).toBe(15 * 5 + 10 + 10);
+  // What was begun beforehand is what is asked for.
+  const early = slow(100, 1);
+  const begun = stream(early.source, { seed: 0, ahead: 3 * bytes });
+  begun.begin(20, 5);
+  expect(early.seen.loads).toBe(3);
+  expect((await begun.at(20, 5)).indices).toEqual((await stream(source, { seed: 0, ahead: 0 }).at(20, 5)).indices);
+  expect(early.seen.loads).toBe(4);
   const most = slow(100, 1);
   await stream(most.source, { seed: 0, ahead: 2 ** 40 }).at(0, 5);
   expect(most.seen.loads).toBe(9);

@@ -104,7 +104,7 @@ test("mistakes are named", async () => {
   };
   await expect(sampleCommand(model, other, io)).rejects.toThrow(/DIT4206[\s\S]*expected f32 \[.*32.*\], found F32/);
   const training = { set: small, steps: 1, batch: 4, output: at("no") };
-  await expect(trainCommand(model, { ...training, data: at("nowhere") }, io)).rejects.toThrow("DIT4030");
+  await expect(trainCommand(model, { ...training, data: at("nowhere") }, io)).rejects.toThrow("DIT4060");
   await expect(trainCommand(undefined, { ...training, data: folder }, io)).rejects.toThrow(/DIT4240: .*"model"/);
   await expect(trainCommand(undefined, { resume: true, output: at("no") }, io)).rejects.toThrow(
     "DIT4242: there is no run to resume",
