@@ -4,7 +4,19 @@ import { count, size, table, whole } from "../compile/text.js";
 import type { Program, StorageKind } from "../program/program.js";
 
 const kinds: readonly StorageKind[] = [
-  ...(["parameter", "moment1", "moment2", "ema", "gradient", "state", "constant", "input", "output", "activation"] as const),
+  ...([
+    "parameter",
+    "moment1",
+    "moment2",
+    "ema",
+    "accumulator",
+    "gradient",
+    "state",
+    "constant",
+    "input",
+    "output",
+    "activation",
+  ] as const),
 ];
 
 export function printReport(report: Report, program: Program): string {

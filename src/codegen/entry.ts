@@ -5,13 +5,15 @@
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Fn, Loc, Module, Node, Param, Value } from "../ir/graph.js";
+import { accumulateOperands } from "../ir/ops/accumulate.js";
 import { opRow } from "../ir/ops/index.js";
-import { trainedKeys, weightKey } from "../ir/parameter-runs.js";
+import { weightKey } from "../ir/parameter-runs.js";
 import { REGION } from "../ir/region.js";
 import type { Window } from "../ir/strides.js";
 import type { TensorType } from "../ir/types.js";
 import type { Dispatch, Port, StorageKind } from "../program/program.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
+import { accumulateBody, type Gradient, gradientsOfNorm, gradientsOfSums, operandsOf, squaresBody } from "./gradients.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
 
@@ -77,11 +79,7 @@ export class EntryFn {
 
   run(): { dispatches: readonly Dispatch[]; outputs: readonly Port[] } {
     for (const p of this.fn.params) this.param(p);
-    for (const [v, id] of this.places.gradients(
-      this.fn.nodes.find((n) => this.isNorm(n)),
-      this.host,
-    ))
-      this.placed.set(v, id);
+    for (const [v, id] of this.places.gradients(this.gradients(), this.host)) this.placed.set(v, id);
     for (const [v, p] of this.places.inPlace()) this.placed.set(v, this.storageOf(p.value));
     for (const node of this.fn.nodes) {
       if (node.op === REGION) this.region(node);
@@ -132,11 +130,17 @@ export class EntryFn {
   private region(node: Node): void {
     const body = this.bodies.get(node.attrs.body as string);
     if (!body) throw new InternalError(`region body @${String(node.attrs.body)} is missing`);
-    if (body.nodes.some((n) => n.op === "sum_of_squares")) {
-      this.sumOfSquares(node, body);
+    const squared = operandsOf(node, body, "sum_of_squares");
+    if (squared) {
+      this.sumOfSquares(node, body, squared);
       return;
     }
     for (const v of node.outputs) this.at.set(v, this.place(v));
+    const added = operandsOf(node, body, "accumulate");
+    if (added) {
+      this.accumulate(node, added);
+      return;
+    }
     this.dispatch(
       node.attrs.kind as Region["kind"],
       body,
@@ -199,10 +203,10 @@ export class EntryFn {
     this.dispatches.push(dispatch);
   }
 
-  /** The pack of weights, when these outputs are next values of one weight and what belongs to it. */
+  /** The pack of weights, or of sums of gradients, when these outputs are next values of one weight and what belongs to it. */
   private packUpdated(outputs: readonly number[]): number | undefined {
     const wholes = outputs.map((id) => this.host.packOf(id));
-    const weight = outputs.findIndex((id) => this.host.kindOf(id) === "parameter");
+    const weight = outputs.findIndex((id) => ["parameter", "accumulator"].includes(this.host.kindOf(id)));
     return weight >= 0 && wholes.every((w) => w !== undefined) ? wholes[weight] : undefined;
   }
 
@@ -237,48 +241,62 @@ export class EntryFn {
     this.held.clear();
   }
 
-  private isNorm(node: Node): boolean {
-    const body = node.op === REGION ? this.bodies.get(node.attrs.body as string) : undefined;
-    return body?.nodes.some((n) => n.op === "sum_of_squares") ?? false;
+  /** The gradients that this function does something to all at once. */
+  private gradients(): Gradient[] {
+    for (const node of this.fn.nodes.filter((n) => n.op === REGION)) {
+      const body = this.bodies.get(node.attrs.body as string)!;
+      const squared = operandsOf(node, body, "sum_of_squares");
+      if (squared) return gradientsOfNorm(this.fn.params, squared);
+      const added = operandsOf(node, body, "accumulate");
+      const { totals, terms } = accumulateOperands(added ?? []);
+      if (added) return gradientsOfSums(this.fn.params, totals, terms);
+    }
+    return [];
+  }
+
+  /** What could not be made beside its weight is copied there; sums of gradients lie there already. */
+  private gather(gradients: readonly Gradient[]): void {
+    for (const { key, value } of gradients) {
+      const from = this.storageOf(value);
+      const part = this.host.kindOf(from) === "accumulator" ? from : this.host.gradientPart(key, value.type);
+      if (part === undefined || part === from) continue;
+      this.copy(value.type, from, part, `gradient of ${key}`);
+      this.at.set(value, part);
+    }
+  }
+
+  /** Adds to each total its term; totals of whole packs at a time. */
+  private accumulate(node: Node, operands: readonly Value[]): void {
+    const { count, totals, terms } = accumulateOperands(operands);
+    this.gather(gradientsOfSums(this.fn.params, totals, terms));
+    totals.forEach((total, i) => {
+      const inputs = [count, total, terms[i]!].map((v) => this.storageOf(v));
+      const body = accumulateBody(count.type, total.type);
+      this.dispatch("map", body, inputs, [this.storageOf(node.outputs[i]!)], "accumulate");
+    });
+    // Before anything overwrites the count.
+    this.release();
   }
 
   /** Sums of squares of whole packs where the operands fill them, else of the operands, as many a kernel as it can bind. */
-  private sumOfSquares(node: Node, body: Fn): void {
-    const keys = trainedKeys(this.fn.params);
-    if (node.inputs.length === keys.length) {
-      // What could not be made in its place is copied there.
-      node.inputs.forEach((v, i) => {
-        const part = this.host.gradientPart(keys[i]!, v.type);
-        if (part === undefined || part === this.storageOf(v)) return;
-        this.copy(v.type, this.storageOf(v), part, `gradient of ${keys[i]}`);
-        this.at.set(v, part);
-      });
-    }
+  private sumOfSquares(node: Node, body: Fn, operands: readonly Value[]): void {
+    this.gather(gradientsOfNorm(this.fn.params, operands));
     // A pack once, however many of its parts are there; a tensor that stands twice counts twice.
     const units: number[] = [];
-    for (const id of node.inputs.map((v) => this.storageOf(v))) {
+    for (const id of operands.map((v) => this.storageOf(v))) {
       const pack = this.host.packOf(id);
       if (pack === undefined || !units.includes(pack)) units.push(pack ?? id);
     }
-    const { attrs, outputs } = body.nodes.find((n) => n.op === "sum_of_squares")!;
-    const type = outputs[0]!.type;
+    const own = body.nodes.find((n) => n.op === "sum_of_squares")!;
+    const type = own.outputs[0]!.type;
     const groups: number[][] = [];
     const most = this.host.maxStorageBuffers - 1;
     for (let at = 0; at < units.length; at += most) groups.push(units.slice(at, at + most));
-    const label = `sum_of_squares of ${node.inputs.length} gradients`;
+    const label = `sum_of_squares of ${operands.length} gradients`;
     const sums = groups.map((group) => {
-      const values = group.map(
-        (id): Value => ({ type: { dtype: "f32", axes: ["element"], shape: [(this.host.bytesOf(id) as number) / 4] } }),
-      );
-      const out: Value = { type };
-      const own: Fn = {
-        name: "region_squares",
-        params: values.map((value, i) => ({ name: `x${i}`, kind: "input", value })),
-        nodes: [{ op: "sum_of_squares", inputs: values, attrs, outputs: [out] }],
-        results: [{ name: "y", value: out }],
-      };
+      const sizes = group.map((id) => (this.host.bytesOf(id) as number) / 4);
       const to = this.host.storage("activation", `${this.entryName}.squares`, type);
-      this.dispatch("op", own, group, [to], label);
+      this.dispatch("op", squaresBody(sizes, own), group, [to], label);
       return to;
     });
     this.at.set(node.outputs[0]!, sums.length === 1 ? sums[0]! : this.added(sums, type, label));

@@ -45,15 +45,16 @@ export function lower(module: Module, schedules: readonly ScheduleSpec[], option
 /** bytes in a storage buffer: 4 an element, also for bool; f16 would be 2. */
 const bytesOf = (type: TensorType): Size => mul(numel(type), type.dtype === "f16" ? 2 : 4);
 
-/** State is called by its set: `p.<key>`, `m.<key>`, `v.<key>`, `ema.<key>`; other state has a name of its own. */
+/** State is called by its set: `p.<key>`, `m.<key>`, `v.<key>`, `ema.<key>`, `g.<key>`; other state has a name of its own. */
 const sets: readonly [prefix: string, kind: StorageKind][] = [
   ["p.", "parameter"],
   ["m.", "moment1"],
   ["v.", "moment2"],
   ["ema.", "ema"],
+  ["g.", "accumulator"],
 ];
 
-const packedKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "gradient"];
+const packedKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "accumulator", "gradient"];
 
 class Lowering {
   private readonly storages: { -readonly [K in keyof Storage]: Storage[K] }[] = [];

@@ -4,13 +4,15 @@
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import { type Fn, type Node, type Param, producers, type Value } from "../ir/graph.js";
+import { accumulateOperands } from "../ir/ops/accumulate.js";
 import { opRow } from "../ir/ops/index.js";
-import { trainedKeys, weightsOf } from "../ir/parameter-runs.js";
+import { weightsOf } from "../ir/parameter-runs.js";
 import { REGION } from "../ir/region.js";
 import { type Window, windowsOf } from "../ir/strides.js";
 import type { TensorType } from "../ir/types.js";
 import type { StorageKind } from "../program/program.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
+import { type Gradient, operandsOf } from "./gradients.js";
 
 /** What the places ask of whoever owns the storages. */
 export interface PlaceHost {
@@ -73,7 +75,7 @@ export class Places {
       const made = writer.get(value);
       if (!p || made === undefined || taken.has(value) || this.fn.nodes[made]!.op !== REGION) continue;
       const read = lastRead(p.value);
-      if (read < made || (read === made && this.readsInPlace(this.fn.nodes[made]!, p.value))) taken.set(value, p);
+      if (read < made || (read === made && this.readsInPlace(this.fn.nodes[made]!, p.value, value))) taken.set(value, p);
     }
     return taken;
   }
@@ -102,10 +104,15 @@ export class Places {
     return (v) => (this.results.has(v) && !this.made.has(v) ? end : last(v));
   }
 
-  /** Whether a map reads `v` only at the element it writes: through no view or index. */
-  private readsInPlace(node: Node, v: Value): boolean {
-    if (node.attrs.kind !== "map") return false;
+  /** Whether a map, or a sum going on, reads `v` only at the element of `made` that it writes: through no view or index. */
+  private readsInPlace(node: Node, v: Value, made: Value): boolean {
     const body = this.bodies.get(node.attrs.body as string)!;
+    const added = operandsOf(node, body, "accumulate");
+    if (added) {
+      const total = accumulateOperands(added).totals[node.outputs.indexOf(made)];
+      return total === v && added.filter((x) => x === v).length === 1;
+    }
+    if (node.attrs.kind !== "map") return false;
     return node.inputs.every((input, i) => {
       const inner = body.params[i]!.value;
       const readers = input === v ? body.nodes.filter((n) => n.inputs.includes(inner)) : [];
@@ -113,27 +120,25 @@ export class Places {
     });
   }
 
-  /** The norm of the gradients is one kernel over all of them when they lie side by side: each is made where it belongs. */
-  gradients(norm: Node | undefined, host: PlaceHost): ReadonlyMap<Value, number> {
+  /** What is done to all gradients at once is one kernel a pack when they lie side by side: each is made where it belongs. */
+  gradients(gradients: readonly Gradient[], host: PlaceHost): ReadonlyMap<Value, number> {
     const placed = new Map<Value, number>();
-    const keys = trainedKeys(this.fn.params);
-    if (!norm || norm.inputs.length !== keys.length) return placed;
     const behind = (v: Value, stop: (n: Node) => boolean): Value => {
       const n = this.made.get(v);
       return !n || stop(n) ? v : behind(n.inputs[0]!, stop);
     };
     /** Gradients that are parts of one product, by what they are parts of. */
     const parts = new Map<Value, { readonly slice: Value; readonly key: string; readonly from: number }[]>();
-    norm.inputs.forEach((v, i) => {
+    gradients.forEach(({ key, value: v }) => {
       const root = behind(v, (n) => n.op === REGION || n.op === "slice" || n.op === "concat");
       const node = this.made.get(root);
       if (!node || placed.has(root) || this.results.has(root) || this.results.has(v)) return;
       if (node.op === "slice") {
         const whole = behind(node.inputs[0]!, (n) => n.op === REGION || n.op === "concat");
-        parts.set(whole, [...(parts.get(whole) ?? []), { slice: root, key: keys[i]!, from: node.attrs.from as number }]);
+        parts.set(whole, [...(parts.get(whole) ?? []), { slice: root, key, from: node.attrs.from as number }]);
         return;
       }
-      const part = host.gradientPart(keys[i]!, v.type);
+      const part = host.gradientPart(key, v.type);
       if (part !== undefined) placed.set(root, part);
     });
     for (const [whole, list] of parts) {

@@ -1,7 +1,7 @@
 /**
- * What a diffusion model is for, as entries: forward, loss_and_grad, train_step, sample_step, and the schedule `sample`. The model takes
- * x [batch channel height width], t and y [batch] i32 and gives `out`: the predicted noise, and the variance in as many channels again
- * where it learns sigma. Its config has numClasses and classDropoutProb; the null class is number numClasses.
+ * What a diffusion model is for, as entries: forward, loss_and_grad, train_step (or accumulate and update), sample_step, and the schedule
+ * `sample`. The model takes x [batch channel height width], t and y [batch] i32 and gives `out`: the predicted noise, and the variance in
+ * as many channels again where it learns sigma. Its config has numClasses and classDropoutProb; the null class is number numClasses.
  */
 import { type DrawKey, draw, input } from "../dsl/declare.js";
 import { demandInputs, demandNumbers, demandOut } from "../dsl/demands.js";
@@ -15,7 +15,8 @@ import {
   type TracedModel,
 } from "../dsl/model.js";
 import type { AnyTensor, Tensor } from "../dsl/tensor.js";
-import { gradientResults, optimizerConfig, optimizerProblem, update } from "../training/gradient.js";
+import { trainingEntries } from "../training/entries.js";
+import { gradientResults, optimizerConfig, optimizerProblem, stepCounter } from "../training/gradient.js";
 import type { OptimizerSettings } from "../training/optimizer.js";
 import { guided, hybridLoss, type Images, qSample, reverseStep, stepRow } from "./process.js";
 import { schedule } from "./schedule.js";
@@ -92,10 +93,9 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
     return { ...result, ...gradientResults(result.loss) };
   };
 
-  const trainStep = () => {
+  const trained = () => {
     const given = images("x_start");
-    const step = input("step", "", {}, "i32", "state");
-    const key = keyAt(step);
+    const key = keyAt(stepCounter());
     const xStart = mirrored(given, key);
     const t = draw.int("draw.t", "batch", {}, timesteps, key);
     const noise = draw.normal("draw.noise", "batch channel height width", sizes, key);
@@ -103,8 +103,7 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
     const label =
       c.classDropoutProb > 0 ? where(draw.bernoulli("draw.drop", "batch", {}, c.classDropoutProb, key), c.numClasses, y) : y;
     const { loss, mse, vb } = losses(xStart, t, label, noise);
-    const parts = { mse: mean(mse, "batch"), ...(vb ? { vb: mean(vb, "batch") } : {}) };
-    return { loss, ...parts, ...update(c, step, loss) };
+    return { loss, mse: mean(mse, "batch"), ...(vb ? { vb: mean(vb, "batch") } : {}) };
   };
 
   const sampling = schedule(c.respacing, timesteps);
@@ -132,7 +131,7 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
   return [
     { name: "forward", build: forward },
     { name: "loss_and_grad", build: lossAndGrad },
-    { name: "train_step", weights: "state", build: trainStep },
+    ...trainingEntries(c, model, trained),
     { name: "sample_step", build: sampleStep },
     ...(c.draws === "inputs" ? [] : [{ name: "sample_init", internal: true, build: sampleInit }]),
   ];

@@ -103,7 +103,11 @@ function checkedResults(name: string, results: Readonly<Record<string, Holds>>):
 export const drawsAreInputs = (): boolean => current?.options.draws === "inputs";
 
 /** Appends one node at the running call site. What the op's own rule refuses becomes a diagnostic with place and shapes. */
-export function emit(op: string, inputs: readonly Value[], attrs: Attrs = {}, help?: string): Value {
+export const emit = (op: string, inputs: readonly Value[], attrs: Attrs = {}, help?: string): Value =>
+  emitAll(op, inputs, attrs, help)[0]!;
+
+/** The same, for a node with several outputs. */
+export function emitAll(op: string, inputs: readonly Value[], attrs: Attrs = {}, help?: string): readonly Value[] {
   const mine = running(op);
   if (mine.names.size >= MOST_VALUES) {
     refuse("DIT1207", `${op}: this graph has ${MOST_VALUES} values already`, {
@@ -122,7 +126,7 @@ export function emit(op: string, inputs: readonly Value[], attrs: Attrs = {}, he
   try {
     const outputs = mine.builder.emit(op, inputs, attrs);
     for (const value of outputs) mine.names.set(value, undefined);
-    return outputs[0]!;
+    return outputs;
   } catch (error) {
     if (!(error instanceof DitError)) throw error;
     throw new DitError(

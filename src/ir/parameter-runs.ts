@@ -14,9 +14,10 @@ export function weightKey(p: Param): string | undefined {
   return p.kind === "state" && p.name.startsWith("p.") ? p.name.slice(2) : undefined;
 }
 
-/** The weights that a function's updates train: those whose first moment it carries, in its order. */
-export const trainedKeys = (params: readonly Param[]): string[] =>
-  params.filter((p) => p.kind === "state" && p.name.startsWith("m.")).map((p) => p.name.slice(2));
+/** The weights that a function trains: those whose first moment, or sum of gradients, it carries, in its order. */
+export const trainedKeys = (params: readonly Param[]): string[] => [
+  ...new Set(params.filter((p) => p.kind === "state" && /^[mg]\./.test(p.name)).map((p) => p.name.slice(2))),
+];
 
 export class ParameterRuns {
   private readonly runs = new Map<string, readonly string[]>();

@@ -3,7 +3,7 @@
  *
  * A slab becomes one GPU buffer. WebGPU binds a buffer either read-only or read_write in one dispatch, so what is only ever read
  * (inputs, constants) never shares a slab with what is written. Activations share bytes over time; all entries use the same
- * slabs, because only one of them runs at a time. The parameter sets (weights, both moments, EMA, gradients) have one common
+ * slabs, because only one of them runs at a time. The parameter sets (weights, both moments, EMA, gradients and their sums) have one common
  * layout: a weight lies at the same slab number and offset in each. Parts of a storage are placed with it.
  *
  * Pure and deterministic: the compiler's report and the runtime call the same function and get the same numbers.
@@ -58,7 +58,7 @@ export class PackError extends Error {
 }
 
 /** The kinds that lie in parallel: one place for a name, whichever of the sets it is in. */
-export const parallelKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "gradient"];
+export const parallelKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "accumulator", "gradient"];
 
 /** The limit that counts: the profile's (else the WebGPU minimum) or the device's, whichever is smaller. */
 export function limitOf(program: Program, name: string, limits: Readonly<Record<string, number>> = {}): number {

@@ -13,8 +13,8 @@ export type ConfigValue = number | string | boolean;
 
 /**
  * What a piece of memory is for. Persistent kinds keep their content from run to run; `activation` memory is shared by values whose
- * lives do not overlap. `parameter`, `moment1`, `moment2`, `ema` and `gradient` are parallel sets with one layout; a gradient is made anew
- * by each step, in memory of its own.
+ * lives do not overlap. `parameter`, `moment1`, `moment2`, `ema`, `accumulator` (sums of gradients) and `gradient` are parallel sets with
+ * one layout; a gradient is made anew by each step, in memory of its own.
  */
 export type StorageKind =
   | "input"
@@ -22,12 +22,21 @@ export type StorageKind =
   | "moment1"
   | "moment2"
   | "ema"
+  | "accumulator"
   | "gradient"
   | "state"
   | "constant"
   | "activation"
   | "output";
-export const persistentKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "state", "constant"];
+export const persistentKinds: readonly StorageKind[] = [
+  "parameter",
+  "moment1",
+  "moment2",
+  "ema",
+  "accumulator",
+  "state",
+  "constant",
+];
 
 /** One contiguous piece of memory. Ids are positions in `Program.storages`. Bool elements take a u32 each: 0 or 1. */
 export interface Storage {

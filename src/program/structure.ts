@@ -76,7 +76,10 @@ const file = test("a path inside the bundle, like wgsl/matmul.wgsl", (value) => 
   return value.split("/").every((part) => /^[\w@+,=-][\w.@+,=-]*$/.test(part));
 });
 
-const kind = oneOf("input", "parameter", "moment1", "moment2", "ema", "gradient", "state", "constant", "activation", "output");
+const kind = oneOf(
+  ...(["input", "parameter", "moment1", "moment2", "ema", "accumulator", "gradient"] as const),
+  ...(["state", "constant", "activation", "output"] as const),
+);
 const live: Check = (value, at, say) =>
   list(count)(value, at, say) &&
   test("[first, last]", (v) => Array.isArray(v) && v.length === 2 && (v[0] as number) <= (v[1] as number))(value, at, say);

@@ -88,7 +88,7 @@ function checkStorages(program: Program, say: Say): void {
     checkPart(program, i, at, say);
     if (storage.kind === "activation" && storage.entry === undefined) say(`${at} does not say which entry it belongs to`);
   });
-  for (const kind of ["parameter", "moment1", "moment2", "ema", "state", "constant"] as const) {
+  for (const kind of ["parameter", "moment1", "moment2", "ema", "accumulator", "state", "constant"] as const) {
     checkNames(
       program.storages.filter((storage) => storage.kind === kind).map((storage) => storage.name),
       kind,
@@ -195,7 +195,7 @@ function checkPort(port: Port, entry: string, program: Program, say: Say): void 
     return;
   }
   // Weights, moments and their average are state to an entry that updates them, and a result may lie where it is kept.
-  const carried: readonly string[] = ["state", "parameter", "moment1", "moment2", "ema"];
+  const carried: readonly string[] = ["state", "parameter", "moment1", "moment2", "ema", "accumulator"];
   const kinds = port.kind === "output" ? ["output", ...carried] : port.kind === "state" ? carried : [port.kind];
   if (!kinds.includes(storage.kind)) say(`${at} lies in a storage of kind ${storage.kind}`);
   const needed: Size = product([...port.shape, 4]);

@@ -7,12 +7,13 @@ export interface Target {
   readonly dtype: ScalarType;
 }
 
-/** "p." weights, "m." and "v." first and second moments, "ema." their average. */
+/** "p." weights, "m." and "v." first and second moments, "ema." their average, "g." sums of gradients. */
 export const prefixes: Readonly<Partial<Record<StorageKind, string>>> = {
   parameter: "p.",
   moment1: "m.",
   moment2: "v.",
   ema: "ema.",
+  accumulator: "g.",
 };
 
 /** All names of a layout. A weight's own name wins over a state of the same name, which "state.<name>" still reaches. */

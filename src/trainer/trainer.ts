@@ -1,6 +1,7 @@
 /**
  * The state of a training run on a device: weights, both moments, their average and the step counter, moved on by the entry
- * `train_step`. A step is one submit and reads nothing back; what the host wants to know it asks for, and only then waits.
+ * `train_step`, or, in a program that was compiled to take several batches a step, by `accumulate` for each of them and `update` at the
+ * end. A step is one submit for each of these and reads nothing back; what the host wants to know it asks for, and only then waits.
  */
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle, Entry, Port } from "../program/program.js";
@@ -14,28 +15,36 @@ export interface TrainerOptions {
   readonly seed: number;
   /** Start from these instead. */
   readonly weights?: Weights | undefined;
-  /** Entries to have beside train_step, on the same weights. */
+  /** Entries to have beside those that train, on the same weights. */
   readonly entries?: readonly string[] | undefined;
   readonly log?: ((line: string) => void) | undefined;
 }
 
+/** What a step found: means over all its samples. */
 export interface Losses {
   readonly loss: number;
+  /** Mean squared error and the variational bound's part, where the objective has them. */
   readonly mse?: number;
   readonly vb?: number;
   readonly gradientNorm: number;
-  readonly learningRate?: number;
+  /** 0 when the step was not taken. */
+  readonly learningRate: number;
+  /** Whether loss and gradients were finite; else the step has changed nothing. */
+  readonly finite: boolean;
 }
 
-const ENTRY = "train_step";
-
-/** The entry that trains. Error: DIT4210. */
+/** The entry that a batch is given to. Error: DIT4210. */
 export function trainEntry({ program }: Bundle): Entry {
+  const entry = (name: string) => program.entries.find((e) => e.name === name);
   const names = program.entries.map(({ name }) => name);
-  const help = "compile a model that has an objective, with the entry train_step";
+  const help = "compile a model that has an objective, with the entry train_step (or accumulate and update)";
   return (
-    program.entries.find(({ name }) => name === ENTRY) ??
-    fail("DIT4210", `the program cannot be trained: it has no entry "${ENTRY}"`, { notes: [`it has ${names.join(", ")}`], help })
+    entry("train_step") ??
+    (entry("update") && entry("accumulate")) ??
+    fail("DIT4210", `the program cannot be trained: it has no entry "train_step"`, {
+      notes: [`it has ${names.join(", ")}`],
+      help,
+    })
   );
 }
 
@@ -44,18 +53,22 @@ export class Trainer {
   readonly #bundle: Bundle;
   /** Parameters that a step changes: those with moments. */
   readonly #trained: readonly string[];
+  /** Batches that one step takes. */
+  readonly accumulate: number;
 
   private constructor(session: Session, bundle: Bundle) {
     this.session = session;
     this.#bundle = bundle;
     const known = new Set(session.names);
     this.#trained = bundle.program.parameters.map(({ name }) => name).filter((name) => known.has(`m.${name}`));
+    this.accumulate = trainEntry(bundle).name === "accumulate" ? Number(bundle.program.model.config.accumulate) : 1;
   }
 
   static async create(bundle: Bundle, device: GPUDevice, options: TrainerOptions): Promise<Trainer> {
-    trainEntry(bundle);
+    const { name } = trainEntry(bundle);
+    const training = name === "accumulate" ? [name, "update"] : [name];
     const { batch, seed, entries = [], log } = options;
-    const session = await createSession(bundle, device, { batch, entries: [ENTRY, ...entries], log });
+    const session = await createSession(bundle, device, { batch, entries: [...training, ...entries], log });
     try {
       const trainer = new Trainer(session, bundle);
       await trainer.reset(options.weights ?? freshWeights(bundle, seed));
@@ -66,7 +79,7 @@ export class Trainer {
     }
   }
 
-  /** The inputs that a step wants of its caller. */
+  /** The inputs that each batch of a step wants of its caller. */
   get inputs(): readonly Port[] {
     return trainEntry(this.#bundle).inputs.filter(({ kind }) => kind === "input");
   }
@@ -86,26 +99,52 @@ export class Trainer {
       await session.write(`ema.${name}`, data);
     }
     await session.write("step", Int32Array.of(0));
+    await this.#begin();
   }
 
-  /** Batches that one step takes. */
-  get accumulate(): number {
-    return 1;
+  /** What has been summed up of a step that was not ended is forgotten: the next batch is a step's first. */
+  async #begin(): Promise<void> {
+    if (this.accumulate > 1) await this.session.write("accumulated", Int32Array.of(0));
   }
 
-  /** Submits one step; resolves when it is on its way. */
-  step(inputs: Inputs | readonly Inputs[]): Promise<void> {
-    return this.session.submit(ENTRY, (Array.isArray(inputs) ? inputs[0]! : inputs) as Inputs);
+  /**
+   * Submits one step; resolves when it is on its way. Takes the inputs of `accumulate` batches, one after another; of one batch also by
+   * itself. Error: DIT4214 (another number of batches).
+   */
+  async step(inputs: Inputs | readonly Inputs[]): Promise<void> {
+    const batches = (Array.isArray(inputs) ? inputs : [inputs]) as readonly Inputs[];
+    if (batches.length !== this.accumulate) {
+      fail("DIT4214", `a step takes ${this.accumulate} batches, found ${batches.length}`, {
+        help: "the setting accumulate says how many; the program is compiled for that",
+      });
+    }
+    const { name } = trainEntry(this.#bundle);
+    try {
+      for (const batch of batches) await this.session.submit(name, batch);
+    } catch (error) {
+      // Half a step is none. What is wrong with the device, the caller hears from the first error.
+      await this.#begin().catch(() => {});
+      throw error;
+    }
+    if (name === "accumulate") await this.session.submit("update");
   }
 
   /** What the last step found; waits for it. */
   async losses(): Promise<Losses> {
-    const names = [`${ENTRY}.loss`, `${ENTRY}.gradient_norm`];
-    const read = await this.session.read(names);
-    return { loss: read[names[0]!]![0]!, gradientNorm: read[names[1]!]![0]! };
+    // Sums of several batches are state; what one batch found is an output.
+    const summed = this.accumulate > 1;
+    const ended = summed ? "update" : "train_step";
+    const name = (part: string) => (summed ? `state.${part}` : `train_step.${part}`);
+    const known = new Set(this.session.names);
+    const means = ["loss", "mse", "vb"].filter((part) => known.has(name(part)));
+    const read = await this.session.read([...means.map(name), `${ended}.gradient_norm`, `${ended}.learning_rate`]);
+    const found = Object.fromEntries(means.map((part) => [part, read[name(part)]![0]!])) as { readonly loss: number };
+    const gradientNorm = read[`${ended}.gradient_norm`]![0]!;
+    const learningRate = read[`${ended}.learning_rate`]![0]!;
+    return { ...found, gradientNorm, learningRate, finite: Number.isFinite(found.loss) && Number.isFinite(gradientNorm) };
   }
 
-  /** Steps done, those that were not finite included. */
+  /** Steps taken, those that were not finite left out. */
   async stepCount(): Promise<number> {
     return (await this.session.read(["step"])).step![0]!;
   }
@@ -136,6 +175,7 @@ export class Trainer {
 
   async restore(snapshot: ReadonlyMap<string, Float32Array | Int32Array>): Promise<void> {
     for (const [name, data] of snapshot) await this.session.write(name, data);
+    await this.#begin();
   }
 
   dispose(): void {

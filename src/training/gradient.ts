@@ -33,27 +33,33 @@ export function gradientResults(loss: Tensor<"">): Record<string, AnyTensor> {
   return Object.fromEntries(weights.map((w, i) => [`grad.${w.name}`, grads[i]!]));
 }
 
-/** State of the same shape as a weight: a moment, or the average. */
-function beside(prefix: string, w: Weight): AnyTensor {
+/** State of the same shape as a weight: a moment, the average, or a sum of gradients. */
+export function beside(prefix: string, w: Weight): AnyTensor {
   const { axes, type } = w.tensor;
   const sizes = Object.fromEntries(type.axes.map((name) => [name, sizeOf(type, name)!])) as Sizes<string>;
   return input(`${prefix}.${w.name}`, axes, sizes, "f32", "state");
 }
 
+/** The number of completed updates. */
+export const stepCounter = (): Tensor<"", "i32"> => input("step", "", {}, "i32", "state");
+
 /**
- * One AdamW step with EMA on every trained weight: results p.*, m.*, v.*, ema.* and step, each the next value of the state of its name,
- * and the gradient norm. `step` counts completed updates.
+ * One AdamW step with EMA on these weights: results p.*, m.*, v.*, ema.* and step, each the next value of the state of its name, the
+ * gradient norm and the learning rate.
  */
-export function update(settings: OptimizerSettings, step: Tensor<"", "i32">, loss: Tensor<"">): Record<string, AnyTensor> {
-  const weights = trainable();
-  const grads = gradients(loss, weights);
-  const { packed, gradientNorm, next: taken } = stepNumbers(settings, step, loss, grads);
+export function update(
+  settings: OptimizerSettings,
+  loss: Tensor<"">,
+  weights: readonly Weight[],
+  grads: readonly AnyTensor[],
+): Record<string, AnyTensor> {
+  const { packed, gradientNorm, learningRate, next: taken } = stepNumbers(settings, stepCounter(), loss, grads);
   const results: Record<string, AnyTensor> = {};
   weights.forEach((w, i) => {
     const next = adamw(settings, packed, grads[i]!, { p: w.tensor, m: beside("m", w), v: beside("v", w), ema: beside("ema", w) });
     for (const [set, value] of Object.entries(next)) results[`${set}.${w.name}`] = value as AnyTensor;
   });
-  return { ...results, step: taken, gradient_norm: gradientNorm };
+  return { ...results, step: taken, gradient_norm: gradientNorm, learning_rate: learningRate };
 }
 
 /** What is wrong with optimizer settings, as a sentence. */
@@ -64,6 +70,8 @@ export function optimizerProblem(s: OptimizerSettings): string | undefined {
     s[name] > 0 ? undefined : `${name} is ${s[name]}, expected more than 0`;
   const least = (name: "warmupSteps" | "weightDecay" | "clipNorm") =>
     s[name] >= 0 ? undefined : `${name} is ${s[name]}, expected 0 or more`;
+  if (!(Number.isInteger(s.accumulate) && s.accumulate > 0))
+    return `accumulate is ${s.accumulate}, expected a whole number from 1`;
   return (
     positive("learningRate") ??
     positive("epsilon") ??
@@ -87,4 +95,5 @@ export const optimizerConfig = {
   clipNorm: 0,
   emaDecay: 0.9999,
   emaWarmup: true,
+  accumulate: 1,
 };

@@ -21,6 +21,8 @@ export interface OptimizerSettings {
   readonly emaDecay: number;
   /** Decay is min(emaDecay, (1 + step) / (10 + step)), so that a short run's average is not its first weights. */
   readonly emaWarmup: boolean;
+  /** Batches whose mean gradient a step takes. */
+  readonly accumulate: number;
 }
 
 type Any = Tensor<string>;
@@ -30,6 +32,8 @@ type Scalar = Tensor<"">;
 export interface StepNumbers {
   readonly packed: Tensor<"number">;
   readonly gradientNorm: Scalar;
+  /** Of this step; 0 when it is not taken. */
+  readonly learningRate: Scalar;
   /** The number of updates after this step: one more, unless it was not finite. */
   readonly next: Tensor<"", "i32">;
 }
@@ -69,7 +73,8 @@ export function stepNumbers(
     numbers.map((x) => x.expand("number", { number: 1 })),
     "number",
   );
-  return { packed, gradientNorm, next: where(good, step.add(1), step) as Tensor<"", "i32"> };
+  const learningRate = where(good, rate, 0) as Scalar;
+  return { packed, gradientNorm, learningRate, next: where(good, step.add(1), step) as Tensor<"", "i32"> };
 }
 
 /** In parts, because many workgroups go through the gradients. */

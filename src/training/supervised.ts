@@ -1,10 +1,11 @@
-/** Classification: cross-entropy of `out` [batch, class] against labels y [batch]. Entries forward, loss_and_grad and train_step. */
+/** Classification: cross-entropy of `out` [batch, class] against labels y [batch]. Entries forward, loss_and_grad and those that train. */
 import { input } from "../dsl/declare.js";
 import { demandInputs, demandOut } from "../dsl/demands.js";
 import { iota, max, mean, stopGradient, sum, where } from "../dsl/functions.js";
 import type { ConfigValue, EntrySpec, Objective, TracedModel } from "../dsl/model.js";
 import type { Tensor } from "../dsl/tensor.js";
-import { gradientResults, optimizerConfig, optimizerProblem, update } from "./gradient.js";
+import { trainingEntries } from "./entries.js";
+import { gradientResults, optimizerConfig, optimizerProblem } from "./gradient.js";
 import type { OptimizerSettings } from "./optimizer.js";
 
 /** Mean over the batch of -log softmax(out)[y]. */
@@ -31,14 +32,7 @@ function entries(model: TracedModel, config: Readonly<Record<string, ConfigValue
         return { loss, ...gradientResults(loss) };
       },
     },
-    {
-      name: "train_step",
-      weights: "state",
-      build: () => {
-        const loss = lossOf();
-        return { loss, ...update(config as unknown as OptimizerSettings, input("step", "", {}, "i32", "state"), loss) };
-      },
-    },
+    ...trainingEntries(config as unknown as OptimizerSettings, model, () => ({ loss: lossOf() })),
   ];
 }
 

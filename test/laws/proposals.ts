@@ -139,6 +139,12 @@ const special: Readonly<Record<string, Propose>> = {
     if (known.length === 0) g.no();
     g.emit("sum_of_squares", g.shuffled(known).slice(0, 3), { parts: 1 });
   },
+  accumulate: (g) => {
+    const totals = g.shuffled(g.pool.filter((v) => v.type.dtype === "f32")).slice(0, 1 + g.below(3));
+    if (totals.length === 0) g.no();
+    const count = g.emit("fill", [], { value: g.below(2), type: tensorType("i32", [], []) });
+    g.emit("accumulate", [count, ...totals, ...totals.map((x) => partner(g, x))], {});
+  },
   sum_runs: (g) => {
     const x = g.value((v) => v.type.axes.length > 0 && v.type.dtype !== "bool");
     const at = g.below(x.type.axes.length);

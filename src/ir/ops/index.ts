@@ -1,5 +1,6 @@
 /** The op table: every op of the IR, by name. */
 import { InternalError } from "../../diagnostics/diagnostic.js";
+import { accumulateOps } from "./accumulate.js";
 import { activationOps } from "./activations.js";
 import { attentionOps } from "./attention.js";
 import { contractOps } from "./contract.js";
@@ -26,6 +27,7 @@ export const opTable: ReadonlyMap<string, AnyOp> = new Map(
     ...normOps,
     ...indexingOps,
     ...sumOfSquaresOps,
+    ...accumulateOps,
   ].map((row) => [row.op, row]),
 );
 

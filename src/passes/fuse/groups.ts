@@ -116,7 +116,7 @@ export class Groups {
     if (made.kind !== "map" && made.members.some((i) => this.facts.node(i).outputs.some((v) => this.facts.windowed.has(v))))
       return false;
     const set = new Set(made.members);
-    if (this.buffers(set) > this.maxBuffers || !this.outputsFit(made, set)) return false;
+    if (this.buffers(set, made.kind) > this.maxBuffers || !this.outputsFit(made, set)) return false;
     this.take(a, b, made);
     return true;
   }
@@ -125,7 +125,7 @@ export class Groups {
   attach(a: number, b: number): boolean {
     if (a === b || this.closesCircle(a, b) || this.closesCircle(b, a)) return false;
     const members = sorted(this.all[a]!.members, this.all[b]!.members);
-    if (this.buffers(new Set(members)) > this.maxBuffers) return false;
+    if (this.buffers(new Set(members), this.all[a]!.kind) > this.maxBuffers) return false;
     this.take(a, b, { ...this.all[a]!, members });
     return true;
   }
@@ -257,8 +257,8 @@ export class Groups {
     return this.all[a]!.members.some((i) => this.sources(i).some((g) => g !== a && g !== b && this.dependences.has(g, b)));
   }
 
-  /** Storage buffers the group would bind. A result that replaces a state parameter is written where that parameter lies. */
-  private buffers(set: ReadonlySet<number>): number {
+  /** Storage buffers the group would bind. A map's result that replaces a state parameter is written where that parameter lies. */
+  private buffers(set: ReadonlySet<number>, kind: Group["kind"]): number {
     const { facts } = this;
     const bound = new Set<Value | string>();
     for (const i of set) {
@@ -266,7 +266,8 @@ export class Groups {
         if (!set.has(facts.maker(v) ?? -1)) bound.add(facts.params.get(v)?.name ?? v);
       }
       for (const v of facts.node(i).outputs) {
-        if (facts.isRead(v, set)) bound.add(facts.results.get(v)?.[0]?.name ?? facts.windowed.get(v)?.whole ?? v);
+        const replaced = kind === "map" ? facts.results.get(v)?.[0]?.name : undefined;
+        if (facts.isRead(v, set)) bound.add(replaced ?? facts.windowed.get(v)?.whole ?? v);
       }
     }
     return bound.size;
