@@ -1,6 +1,6 @@
-// `npm run demo`: trains the small model of models/dit.graph.ts on Fashion-MNIST and draws clothes with it, in about six minutes on two
-// CPU cores (eight on the slower of the software drivers). On a fresh machine it installs packages, builds, and fetches a software
-// driver and the images first, and says so.
+// `npm run demo`: trains the small model of models/dit.graph.ts on Fashion-MNIST and draws clothes with it, in ten minutes at most: two
+// CPU cores need them all. On a fresh machine it installs packages, builds, and fetches a software driver and the images first, and
+// says so.
 //   npm run demo -- [--driver lavapipe|swiftshader|hardware] [--seconds N] [--out out] [--seed 0]
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
@@ -86,7 +86,7 @@ async function main() {
   );
   if (result.missed.length === 0) return;
   for (const sentence of result.missed) console.error(`error: ${sentence}`);
-  console.error(`  help: give it more time: npm run demo -- --seconds ${2 * (seconds ?? 430)}`);
+  console.error(`  help: give it more time: npm run demo -- --seconds ${2 * (seconds ?? 600)}`);
   process.exitCode = 1;
 }
 
