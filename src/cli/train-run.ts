@@ -7,15 +7,15 @@ import { type Compiled, compile } from "../compile/compile.js";
 import { mirrors, openData } from "../data/open.js";
 import { checkClasses, type DataSet } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
-import { type DawnDevice, requestDevice } from "../runtime/node/dawn.js";
+import { requestDevice } from "../runtime/node/dawn.js";
 import { imageShape } from "../trainer/feeder.js";
+import { Grids } from "../trainer/grids.js";
 import { type TrainResult, train } from "../trainer/loop.js";
 import type { LossRecord } from "../trainer/record.js";
 import { resume } from "../trainer/resume.js";
 import { RunFolder } from "../trainer/run-folder.js";
-import { Sampler } from "../trainer/sampler.js";
 import { readConfig, resolveConfig, settingsOf, type TrainConfig, type TrainFile } from "../trainer/train-config.js";
-import { type Trainer, trainEntry } from "../trainer/trainer.js";
+import { trainEntry } from "../trainer/trainer.js";
 import { readWeights } from "../trainer/weights.js";
 import { ExitError, type Io } from "./io.js";
 import { progress } from "./progress.js";
@@ -43,7 +43,11 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
 
   const meter = progress("training", { print: (line) => io.err(`${line}\n`) });
   const interrupt = onInterrupt(() => io.err("\nending after this step, with a checkpoint; once more ends at once\n"));
-  const grids = new Grids(compiled, dawn, config, folder);
+  const grids = new Grids(compiled.bundle, dawn.device, config);
+  const page = (finished: boolean) => {
+    const { report: compileReport } = compiled;
+    return folder.page(config, { title, adapter: dawn.info.description, compileReport, attribution: data.attribution, finished });
+  };
   let note = "";
   try {
     const result = await train({
@@ -93,7 +97,8 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
           : {
               every: config.sampleEvery,
               visit: async (done, trainer) => {
-                await grids.draw(done, trainer);
+                await grids.draw(done, trainer, folder);
+                await page(false);
               },
             },
       stop: () => interrupt.requested,
@@ -101,6 +106,7 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
     });
     meter.end();
     await folder.weights(program, result, config, result.steps);
+    await page(result.steps >= config.steps);
     say(io, flags, config, result, data.skipped.length);
     if (interrupt.requested && result.steps < config.steps) throw new ExitError(INTERRUPTED);
   } finally {
@@ -154,38 +160,6 @@ function say(io: Io, flags: Flags, config: TrainConfig, result: TrainResult, bro
   if (flags.json) {
     const images = steps * config.batch * config.accumulate;
     io.out(`${JSON.stringify({ output: flags.output, steps, images, seconds, loss, skipped: last!.skipped, waited, broken })}\n`);
-  }
-}
-
-/** Grids of samples with the average weights, drawn now and then by a sampler that stays on the device. */
-class Grids {
-  readonly #compiled: Compiled;
-  readonly #dawn: DawnDevice;
-  readonly #config: TrainConfig;
-  readonly #folder: RunFolder;
-  #sampler: Sampler | undefined;
-
-  constructor(...[compiled, dawn, config, folder]: [Compiled, DawnDevice, TrainConfig, RunFolder]) {
-    this.#compiled = compiled;
-    this.#dawn = dawn;
-    this.#config = config;
-    this.#folder = folder;
-  }
-
-  async draw(step: number, trainer: Trainer): Promise<void> {
-    const { bundle } = this.#compiled;
-    // A classifier has nothing to draw.
-    if (!bundle.program.entries.some(({ name }) => name === "sample")) return;
-    const { numClasses } = bundle.program.model.config;
-    const classes = Math.min(10, typeof numClasses === "number" ? numClasses : 1);
-    const labels = Array.from({ length: this.#config.sampleCount }, (_, i) => i % classes);
-    this.#sampler ??= await Sampler.create(bundle, this.#dawn.device, { batch: Math.min(labels.length, 64) });
-    await this.#sampler.use(await trainer.weights("ema"));
-    await this.#folder.grid(step, await this.#sampler.draw({ labels, seed: this.#config.seed }), classes);
-  }
-
-  dispose(): void {
-    this.#sampler?.dispose();
   }
 }
 

@@ -3,10 +3,11 @@
  *
  *     train.json             the resolved configuration          bundle/            the compiled program
  *     loss.jsonl             a line for each look at the loss    checkpoints/       whole states, to resume from
- *     samples/               grids of samples, drawn as it goes  ATTRIBUTION.txt    what the data's licence asks for
+ *     curve.png              the loss, drawn                     samples/           grids of samples, drawn as it trained
+ *     report.html            all of it on one page               ATTRIBUTION.txt    what the data's licence asks for
  *     weights.safetensors    the moving average, to sample with  weights-raw.safetensors
  */
-import { appendFileSync, existsSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { gridPng } from "../data/grid.js";
 import { fail } from "../diagnostics/diagnostic.js";
@@ -14,6 +15,7 @@ import { readFileBytes, writeFileAtomic } from "../formats/files.js";
 import type { Program } from "../program/program.js";
 import { listCheckpoints } from "./checkpoint.js";
 import { type LossRecord, lineOf, parseLine } from "./record.js";
+import { type ReportPage, reportPage } from "./report-page.js";
 import type { Samples } from "./sampler.js";
 import { readConfig, type TrainConfig, type TrainFile } from "./train-config.js";
 import { type Weights, weightsFile } from "./weights.js";
@@ -86,6 +88,24 @@ export class RunFolder {
     await writeFileAtomic(this.at("weights-raw.safetensors"), weightsFile(program, weights, facts));
   }
 
+  /** Draws curve and page anew. */
+  async page(config: TrainConfig, facts: PageFacts): Promise<void> {
+    await writeFileAtomic(this.at("curve.png"), curvePng(this.#records));
+    const page = reportPage({ ...facts, records: this.#records, grids: this.#grids(), config: { ...config } });
+    await writeFileAtomic(this.at("report.html"), page);
+  }
+
+  #grids(): { step: number; file: string }[] {
+    const folder = this.at("samples");
+    if (!existsSync(folder)) return [];
+    return readdirSync(folder)
+      .flatMap((name) => {
+        const step = /^step-(\d+)\.png$/.exec(name)?.[1];
+        return step === undefined ? [] : [{ step: Number(step), file: `samples/${name}` }];
+      })
+      .sort((a, b) => a.step - b.step);
+  }
+
   async grid(step: number, { images, shape }: Samples, columns: number): Promise<void> {
     // Latents of other than one or three channels are no picture yet.
     if (shape[1] !== 1 && shape[1] !== 3) return;
@@ -93,5 +113,8 @@ export class RunFolder {
     await writeFileAtomic(this.at("samples", gridName(step)), gridPng(images, shape, { columns, scale }));
   }
 }
+
+/** What the page says beside curve and grids. */
+export interface PageFacts extends Pick<ReportPage, "title" | "adapter" | "compileReport" | "attribution" | "finished"> {}
 
 const gridName = (step: number): string => `step-${String(step).padStart(8, "0")}.png`;

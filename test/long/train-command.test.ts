@@ -41,7 +41,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 test("train, then sample from what it left, from its bundle, and from the model file", async () => {
   const trained = { data: folder, set: small, lr: "1e-3", steps: 3, batch: 4, sampleEvery: 2, sampleCount: 6, output: at("run") };
   await trainCommand(model, trained, io);
-  const left = ["train.json", "loss.jsonl", "weights.safetensors", "weights-raw.safetensors", "bundle/program.json"];
+  const left = [
+    "train.json",
+    "loss.jsonl",
+    "curve.png",
+    "report.html",
+    "weights.safetensors",
+    "weights-raw.safetensors",
+    "bundle/program.json",
+  ];
   for (const name of [
     ...left,
     "checkpoints/step-00000003.safetensors",
