@@ -1,6 +1,10 @@
-/** `dit-compile sample WHAT`: images from a bundle, a folder that `train` wrote, or a model file, as one PNG grid. */
+/**
+ * `dit-compile sample [WHAT]`: images from a bundle, a folder that `train` wrote, or a model file, as one PNG grid; with nothing named,
+ * from the small model that comes with this package.
+ */
 import { existsSync } from "node:fs";
 import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle } from "../program/program.js";
@@ -14,12 +18,13 @@ interface Flags {
   readonly preset?: string;
   readonly set: readonly string[];
   readonly weights?: string;
-  readonly classes?: readonly number[];
+  readonly class?: readonly number[];
   readonly count?: number;
   readonly seed: number;
   readonly batch?: number;
   readonly columns?: number;
   readonly scale: number;
+  readonly preview?: number;
   readonly output: string;
   readonly driver?: DriverKind;
   readonly memoryLimit?: number;
@@ -30,11 +35,19 @@ export function register(program: Command, io: Io): void {
   program
     .command("sample")
     .description("draw images with a trained model")
-    .argument("<what>", "a bundle, a folder that `dit-compile train` wrote, or a model file")
+    .argument(
+      "[what]",
+      "a bundle, a folder that `dit-compile train` wrote, or a model file; default: clothes, a model that comes along",
+    )
     .option("-w, --weights <file>", "safetensors; default: weights.safetensors of the folder")
     .option("-p, --preset <name>", "of a model file")
-    .option("-s, --set <key=value>", "of a model file: sampler=ddim, respacing=ddim50, guidance=3 …; repeatable", collect, [])
-    .option("-c, --classes <list>", "classes to draw, in turn, like 0,1,2; default: all (at most 10)", classList)
+    .option(
+      "-s, --set <key=value>",
+      "where a model file is compiled: sampler=ddim, respacing=ddim50, guidance=3 …; repeatable",
+      collect,
+      [],
+    )
+    .option("-c, --class <list>", "classes to draw, in turn, like 3 or 0,1,2; default: all (at most 10)", classList)
     .option("-n, --count <n>", "number of images; default: one of each class", wholeNumber("--count"))
     .option("--seed <n>", "of the noise", wholeNumber("--seed", 0), 0)
     .option(
@@ -44,23 +57,22 @@ export function register(program: Command, io: Io): void {
     )
     .option("--columns <n>", "images in a row; default: the number of classes", wholeNumber("--columns"))
     .option("--scale <n>", "enlarge by this whole factor", wholeNumber("--scale"), 1)
-    .requiredOption("-o, --output <file>", ".png for a grid, .safetensors for the numbers")
+    .option("--preview <n>", "write the picture as it is after every n steps", wholeNumber("--preview"))
+    .option("-o, --output <file>", ".png for a grid, .safetensors for the numbers", "samples.png")
     .addOption(driverOption())
     .addOption(memoryOption())
     .addOption(jsonOption())
-    .action(async (what: string, flags: Flags) => {
+    .action(async (what: string | undefined, flags: Flags) => {
       const { ensureDriver } = await import("../runtime/node/driver.js");
       await ensureDriver(flags.driver);
-      await sampleCommand(what, flags, io);
+      await sampleCommand(what ?? shipped, flags, io);
     });
 }
 
 const classList = (text: string): number[] =>
   text
     .split(",")
-    .map((part) =>
-      /^\d+$/.test(part.trim()) ? Number(part) : fail("DIT7001", `--classes ${text}: "${part}" is no class number`),
-    );
+    .map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : fail("DIT7001", `--class ${text}: "${part}" is no class number`)));
 
 /** Without the search for a driver. */
 export async function sampleCommand(what: string, flags: Flags, io: Io): Promise<void> {
@@ -81,10 +93,12 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
   const { bundle, folder } = await open(what, flags);
   const file = flags.weights ?? weightsBeside(what, folder);
   const weights = await readWeights(file, bundle.program);
-  const classes = flags.classes ?? allClasses(bundle);
+  const classes = flags.class ?? allClasses(bundle);
   const labels = Array.from({ length: flags.count ?? classes.length }, (_, i) => classes[i % classes.length]!);
   const dawn = await requestDevice();
   const meter = progress("drawing", { print: (line) => io.err(`${line}\n`) });
+  const columns = flags.columns ?? Math.min(labels.length, classes.length);
+  const picture = (images: Float32Array, shape: readonly number[]) => gridPng(images, shape, { columns, scale: flags.scale });
   try {
     const { images, shape } = await sample({
       bundle,
@@ -95,11 +109,15 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
       batch: flags.batch,
       memoryLimit: flags.memoryLimit,
       onStep: (done, total) => meter.update(done, total),
+      preview:
+        flags.preview === undefined || kind !== ".png"
+          ? undefined
+          : { every: flags.preview, show: ({ images, shape }) => writeFileAtomic(flags.output, picture(images, shape)) },
     });
     meter.end();
     const bytes =
       kind === ".png"
-        ? gridPng(images, shape, { columns: flags.columns ?? Math.min(labels.length, classes.length), scale: flags.scale })
+        ? picture(images, shape)
         : writeSafetensors(
             new Map([
               ["x", { dtype: "F32" as const, shape, data: images }],
@@ -120,16 +138,19 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
   }
 }
 
+/** The package's own folder, and in it the model that is drawn with when none is named. */
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const shipped = join(root, "models", "clothes");
+
 /** The program, and the folder that its weights may lie in. */
 async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bundle; readonly folder?: string }> {
-  if (what.endsWith(".ts")) {
-    const { compile } = await import("../compile/compile.js");
-    const { bundle } = await compile(what, {
-      set: flags.set,
-      entries: ["sample"],
-      ...(flags.preset === undefined ? {} : { preset: flags.preset }),
-    });
-    return { bundle };
+  if (what.endsWith(".ts")) return { bundle: await compiled(what, flags.preset, flags.set) };
+  const bundle = [join(what, "bundle"), what].find((folder) => existsSync(join(folder, "program.json")));
+  if (bundle === undefined && existsSync(join(what, "train.json"))) {
+    const { readConfig, resolveConfig, settingsOf } = await import("../trainer/train-config.js");
+    const config = resolveConfig(await readConfig(join(what, "train.json")));
+    const model = what === shipped ? join(root, config.model) : config.model;
+    return { bundle: await compiled(model, flags.preset ?? config.preset, [...settingsOf(config), ...flags.set]), folder: what };
   }
   if (flags.preset !== undefined || flags.set.length > 0) {
     fail("DIT7001", `${what} is compiled already: --preset and --set would change nothing`, {
@@ -137,8 +158,13 @@ async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bund
     });
   }
   const { readBundle } = await import("../node/index.js");
-  const run = existsSync(join(what, "bundle", "program.json"));
-  return { bundle: await readBundle(run ? join(what, "bundle") : what), folder: what };
+  return { bundle: await readBundle(bundle ?? what), folder: what };
+}
+
+async function compiled(model: string, preset: string | undefined, set: readonly string[]): Promise<Bundle> {
+  const { compile } = await import("../compile/compile.js");
+  const { bundle } = await compile(model, { set, entries: ["sample"], ...(preset === undefined ? {} : { preset }) });
+  return bundle;
 }
 
 function weightsBeside(what: string, folder: string | undefined): string {

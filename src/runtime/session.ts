@@ -55,6 +55,15 @@ export interface StepOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A look at tensors while an entry is at work. */
+export interface Look {
+  /** After every so many rounds, when no earlier look is under way. */
+  readonly every: number;
+  readonly names: readonly string[];
+  /** Gets them as they are between two rounds, that one or a later one; `repeat` waits for what it gives back. */
+  readonly see: (outputs: Outputs) => void | Promise<void>;
+}
+
 export interface MemoryPlan {
   readonly total: number;
   readonly byKind: Readonly<Record<string, number>>;
@@ -155,12 +164,14 @@ export class Session {
 
   /** Reads tensors by the names of `write`; outputs are there as "<entry>.<output>" until the entry runs again. */
   read(names: readonly string[]): Promise<Outputs> {
-    return this.#inTurn(async () => {
-      const targets = names.map((name) => this.#target(name));
-      const sizes = targets.map(({ storage }) => evaluate(this.program.storages[storage]!.bytes, this.batch));
-      const bytes = await this.#readPieces(targets.map(({ storage }, i) => this.#piece(storage, sizes[i]!)));
-      return Object.fromEntries(names.map((name, i) => [name, fromBytes(targets[i]!.dtype, bytes[i]!, sizes[i]! / 4)]));
-    });
+    return this.#inTurn(() => this.#readNow(names));
+  }
+
+  async #readNow(names: readonly string[]): Promise<Outputs> {
+    const targets = names.map((name) => this.#target(name));
+    const sizes = targets.map(({ storage }) => evaluate(this.program.storages[storage]!.bytes, this.batch));
+    const bytes = await this.#readPieces(targets.map(({ storage }, i) => this.#piece(storage, sizes[i]!)));
+    return Object.fromEntries(names.map((name, i) => [name, fromBytes(targets[i]!.dtype, bytes[i]!, sizes[i]! / 4)]));
   }
 
   /** The bytes of any storage as they are now; for tools that check a run. Activations share memory: see `submit`'s `until`. */
@@ -202,11 +213,28 @@ export class Session {
   }
 
   /** Runs an entry with repeated segments round by round, without a readback; resolves when it is done on the device. */
-  repeat(entry: string, inputs?: Inputs, options: StepOptions = {}): Promise<void> {
+  repeat(entry: string, inputs?: Inputs, options: StepOptions & { readonly look?: Look | undefined } = {}): Promise<void> {
     return this.#inTurn(async () => {
       const segments = await this.#feed(entry, inputs);
-      await this.#parts.runner.run(entry, segments, { onStep: () => {}, ...options });
+      const { look } = options;
+      let looking: Promise<void> | undefined;
+      let failure: { readonly error: unknown } | undefined;
+      const onStep = (done: number, total: number) => {
+        options.onStep?.(done, total);
+        if (!look || looking || done % look.every !== 0 || done === total) return;
+        looking = this.#readNow(look.names)
+          .then(look.see)
+          .catch((error: unknown) => {
+            failure = { error };
+          })
+          .finally(() => {
+            looking = undefined;
+          });
+      };
+      await this.#parts.runner.run(entry, segments, { signal: options.signal, onStep });
       await this.#parts.runner.idle();
+      await looking;
+      if (failure) throw failure.error;
     });
   }
 

@@ -14,6 +14,7 @@ import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes, writeFileAtomic } from "../formats/files.js";
 import type { Program } from "../program/program.js";
 import { listCheckpoints } from "./checkpoint.js";
+import { curvePng } from "./curve.js";
 import { type LossRecord, lineOf, parseLine } from "./record.js";
 import { type ReportPage, reportPage } from "./report-page.js";
 import type { Samples } from "./sampler.js";

@@ -7,6 +7,7 @@
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle, Entry } from "../program/program.js";
 import { evaluate } from "../program/size.js";
+import type { Outputs } from "../runtime/inputs.js";
 import { createSession, type Session } from "../runtime/session.js";
 import type { Weights } from "./weights.js";
 
@@ -24,6 +25,8 @@ export interface SampleOptions {
   readonly first?: number | undefined;
   /** Sampling steps done, over all chunks. */
   readonly onStep?: ((done: number, total: number) => void) | undefined;
+  /** Every so many steps, what there is: images that are still noisy, and zeros where drawing has not begun. Waited for at the end. */
+  readonly preview?: { readonly every: number; readonly show: (samples: Samples) => Promise<void> } | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly log?: ((line: string) => void) | undefined;
   /** Bytes of GPU memory that the plan may take. */
@@ -38,6 +41,7 @@ export interface Samples {
 }
 
 const ENTRY = "sample";
+const OUTPUT = `${ENTRY}.x`;
 
 /** Steps that the program's sampler takes. Error: DIT4220 (it has none). */
 export const samplingSteps = (bundle: Bundle): number =>
@@ -97,7 +101,7 @@ export class Sampler {
   }
 
   /** The images of `labels`, a batch at a time; image i is the same whatever the batch. */
-  async draw(options: Pick<SampleOptions, "labels" | "seed" | "first" | "onStep" | "signal">): Promise<Samples> {
+  async draw(options: Pick<SampleOptions, "labels" | "seed" | "first" | "onStep" | "preview" | "signal">): Promise<Samples> {
     const { seed, first = 0 } = options;
     const { batch } = this.#session;
     check(this.#bundle, options.labels, seed, batch, first);
@@ -108,21 +112,32 @@ export class Sampler {
       .map((size) => evaluate(size, batch));
     const size = shape.reduce((product, n) => product * n, 1);
     const images = new Float32Array(labels.length * size);
+    const samples: Samples = { images, shape: [labels.length, ...shape] as unknown as Samples["shape"] };
     const chunks = Math.ceil(labels.length / batch);
     for (let chunk = 0; chunk < chunks; chunk++) {
       const from = chunk * batch;
       // The last chunk is filled up with its own last label; those images are dropped.
       const y = Int32Array.from({ length: batch }, (_, i) => labels[Math.min(from + i, labels.length - 1)]!);
       const inputs = { seed: Uint32Array.of(seed), first: Int32Array.of(first + from), y };
+      const take = (outputs: Outputs) => {
+        images.set((outputs[OUTPUT] as Float32Array).subarray(0, Math.min(batch, labels.length - from) * size), from * size);
+      };
+      const { preview } = options;
       await this.#session.repeat(ENTRY, inputs, {
         onStep: (done, total) => options.onStep?.(chunk * total + done, chunks * total),
         signal: options.signal,
+        look: preview && {
+          every: preview.every,
+          names: [OUTPUT],
+          see: (outputs) => {
+            take(outputs);
+            return preview.show(samples);
+          },
+        },
       });
-      const name = `${ENTRY}.x`;
-      const x = (await this.#session.read([name]))[name] as Float32Array;
-      images.set(x.subarray(0, Math.min(batch, labels.length - from) * size), from * size);
+      take(await this.#session.read([OUTPUT]));
     }
-    return { images, shape: [labels.length, ...shape] as unknown as Samples["shape"] };
+    return samples;
   }
 
   dispose(): void {

@@ -73,7 +73,22 @@ test("a run leaves its losses and its weights in files, and they are the same th
   expect(second.weights).toEqual(first.weights);
   const draw = (weights: Map<string, Float32Array>) =>
     sample({ bundle, device: dawn.device, weights, labels: [0, 1, 2], seed: 0 });
-  expect((await draw(ema)).images).toEqual((await draw(second.ema)).images);
+  const drawn = await draw(ema);
+  expect(drawn.images).toEqual((await draw(second.ema)).images);
+
+  // Looks on the way change nothing; what they see is noisier.
+  const looks: Float32Array[] = [];
+  const seen = await sample({
+    bundle,
+    device: dawn.device,
+    weights: ema,
+    labels: [0, 1, 2],
+    seed: 0,
+    preview: { every: 1, show: async ({ images }) => void looks.push(images.slice()) },
+  });
+  expect(seen.images).toEqual(drawn.images);
+  expect(looks.length).toBeGreaterThan(0);
+  expect(looks[0]).not.toEqual(drawn.images);
 });
 
 test("reading losses more often changes nothing, and a run can be stopped", async () => {

@@ -76,7 +76,7 @@ test("train, then sample from what it left, from its bundle, and from the model 
   await trainCommand(undefined, { resume: true, steps: 5, output: at("run") }, io);
   expect(said.join("")).toMatch(/resumed from .*step-00000003.safetensors: step 3, 12 images seen\n(.*\n)*5 steps in /);
 
-  const flags = { set: [], seed: 7, scale: 2, count: 5, classes: [2, 0] };
+  const flags = { set: [], seed: 7, scale: 2, count: 5, class: [2, 0], preview: 2 };
   await sampleCommand(at("run"), { ...flags, output: at("grid.png") }, io);
   const picture = decode(readFileSync(at("grid.png")));
   // Two columns, three rows of 4 x 4 pixels, twice as large, with 2 pixels around.
