@@ -34,7 +34,7 @@ export interface Pair {
 
 const VOTERS = 5;
 /** Enough for an accuracy that is right to two points. */
-const REAL_PICTURES = 500;
+const REAL_PICTURES = 300;
 
 /** All of them, for samples of a model that was trained on `train`. */
 export function measure(samples: Pictures, { train, test }: { readonly train: ImageSet; readonly test: ImageSet }): Measures {

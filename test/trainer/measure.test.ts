@@ -122,8 +122,8 @@ describe("on Fashion-MNIST", () => {
     const { images, labels, ...rest } = data.test;
     const others = { ...rest, images: images.subarray(5000 * 784), labels: labels.subarray(5000), count: 5000 };
     const { accuracy: right, nearest, within, distinct } = measure(spread(others, 100), data);
-    // Neighbours get 85 % of this set right; the bounds are about three standard errors of 500 and of 100 pictures below.
-    expect(right.real).toBeGreaterThan(0.8);
+    // Neighbours get 85 % of this set right; the bounds are about three standard errors of 300 and of 100 pictures below.
+    expect(right.real).toBeGreaterThan(0.79);
     expect(right.samples).toBeGreaterThan(0.74);
     for (const { samples, real } of [nearest, within]) {
       expect(samples / real).toBeGreaterThan(0.8);
