@@ -3,11 +3,12 @@
  * folder. What is wrong shows before anything is written.
  */
 import { writeBundle } from "../compile/bundle.js";
-import { type Compiled, compile } from "../compile/compile.js";
+import { type Compiled, type CompileOptions, compile } from "../compile/compile.js";
 import { mirrors, openData } from "../data/open.js";
 import { checkClasses, type DataSet } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import { requestDevice } from "../runtime/node/dawn.js";
+import { findNonFinite, sentencesOf } from "../trainer/blame.js";
 import { imageShape } from "../trainer/feeder.js";
 import { Grids } from "../trainer/grids.js";
 import { type TrainResult, train } from "../trainer/loop.js";
@@ -15,7 +16,7 @@ import type { LossRecord } from "../trainer/record.js";
 import { resume } from "../trainer/resume.js";
 import { RunFolder } from "../trainer/run-folder.js";
 import { readConfig, resolveConfig, settingsOf, type TrainConfig, type TrainFile } from "../trainer/train-config.js";
-import { trainEntry } from "../trainer/trainer.js";
+import { trainEntries, trainEntry } from "../trainer/trainer.js";
 import { readWeights } from "../trainer/weights.js";
 import { ExitError, type Io } from "./io.js";
 import { progress } from "./progress.js";
@@ -27,12 +28,13 @@ const INTERRUPTED = 130;
 export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void> {
   const folder = new RunFolder(flags.output);
   const config = await settle(flags, given, folder);
-  const compiled = await compile(config.model, {
+  const options: CompileOptions = {
     set: settingsOf(config),
     batch: config.batch,
     ...(config.preset === undefined ? {} : { preset: config.preset }),
     ...(config.flip && mirrors(config.data) ? { defaults: { horizontalFlip: true } } : {}),
-  });
+  };
+  const compiled = await compile(config.model, options);
   const { program } = compiled.bundle;
   const data = await openFor(compiled, config, (line) => io.err(`${line}\n`));
   const weights = config.weights === undefined ? undefined : await readWeights(config.weights, program);
@@ -101,6 +103,14 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
                 await page(false);
               },
             },
+      blame: async (trainer, inputs) => {
+        const { bundle } = compiled;
+        const unfused = async () =>
+          (await compile(config.model, { ...options, fused: false, entries: trainEntries(bundle) })).bundle;
+        const state = await trainer.snapshot();
+        const { device } = dawn;
+        return sentencesOf(await findNonFinite({ device, batch: config.batch, bundle, unfused, state, inputs }));
+      },
       stop: () => interrupt.requested,
       log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
     });

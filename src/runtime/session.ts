@@ -203,12 +203,14 @@ export class Session {
 
   /**
    * Runs an entry without reading anything back; resolves when it is submitted. Without inputs the last ones are used again.
-   * `until` stops before the dispatch of that position in the entry's flat list, so that what it would read can be looked at.
+   * `from` and `until` run a part: from the dispatch of that position in the entry's flat list, and up to before it, so that what lies
+   * in memory between two dispatches can be looked at.
    */
-  submit(entry: string, inputs?: Inputs, options: { readonly until?: number } = {}): Promise<void> {
+  submit(entry: string, inputs?: Inputs, part: { readonly from?: number; readonly until?: number } = {}): Promise<void> {
     return this.#inTurn(async () => {
       const segments = await this.#feed(entry, inputs);
-      await this.#parts.runner.run(entry, options.until === undefined ? segments : upTo(segments, options.until));
+      const whole = part.from === undefined && part.until === undefined;
+      await this.#parts.runner.run(entry, whole ? segments : partOf(segments, part));
     });
   }
 
@@ -302,12 +304,15 @@ function arrayFor(dtype: ScalarType, values: readonly (number | boolean)[]): Typ
   return dtype === "f32" ? Float32Array.from(numbers) : dtype === "i32" ? Int32Array.from(numbers) : Uint32Array.from(numbers);
 }
 
-/** The first round of each segment, up to a position of the flat list. */
-function upTo(segments: readonly RecordedSegment[], until: number): RecordedSegment[] {
+/** The first round of each segment, between two positions of the flat list. */
+function partOf(
+  segments: readonly RecordedSegment[],
+  { from = 0, until = Number.POSITIVE_INFINITY }: { readonly from?: number; readonly until?: number },
+): RecordedSegment[] {
   let position = 0;
   return segments.map((segment) => {
-    const steps = segment.steps.slice(0, Math.max(0, until - position));
+    const [first, end] = [Math.max(0, from - position), Math.max(0, until - position)];
     position += segment.steps.length;
-    return { repeat: 1, steps, costs: segment.costs.slice(0, steps.length) };
+    return { repeat: 1, steps: segment.steps.slice(first, end), costs: segment.costs.slice(first, end) };
   });
 }

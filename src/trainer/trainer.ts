@@ -48,6 +48,10 @@ export function trainEntry({ program }: Bundle): Entry {
   );
 }
 
+/** All entries that a step runs. */
+export const trainEntries = (bundle: Bundle): readonly string[] =>
+  trainEntry(bundle).name === "accumulate" ? ["accumulate", "update"] : ["train_step"];
+
 export class Trainer {
   readonly session: Session;
   readonly #bundle: Bundle;
@@ -65,10 +69,8 @@ export class Trainer {
   }
 
   static async create(bundle: Bundle, device: GPUDevice, options: TrainerOptions): Promise<Trainer> {
-    const { name } = trainEntry(bundle);
-    const training = name === "accumulate" ? [name, "update"] : [name];
     const { batch, seed, entries = [], log } = options;
-    const session = await createSession(bundle, device, { batch, entries: [...training, ...entries], log });
+    const session = await createSession(bundle, device, { batch, entries: [...trainEntries(bundle), ...entries], log });
     try {
       const trainer = new Trainer(session, bundle);
       await trainer.reset(options.weights ?? freshWeights(bundle, seed));
