@@ -70,7 +70,11 @@ export default defineConfig({
         "cpu",
         ["test/**/*.test.ts"],
         {},
-        { exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**"], testTimeout: 60_000 },
+        {
+          exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
       ),
       project("null", ["test/null/**/*.test.ts"], {}, patient),
       gpu("lavapipe-4", "lavapipe", 4, ["gpu"]),

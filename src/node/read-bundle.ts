@@ -17,8 +17,9 @@ export async function readBundle(dir: string): Promise<Bundle> {
   const constants = await readFileBytes(join(dir, "constants.bin"));
   const texts = await Promise.all(names.map(async (name) => [name, await text(join(dir, name))] as const));
   const wgsl = Object.fromEntries(texts);
-  refuse(dir, validate(program, wgsl, constants.byteLength));
-  const found = programHash(program, wgsl, constants);
+  const problems = validate(program, wgsl, constants.byteLength);
+  if (problems.length > 0) refuse(dir, problems);
+  const found = hashOf(dir, program, wgsl, constants);
   if (found !== program.hash) {
     fail("DIT7013", `${dir} was changed after it was compiled`, {
       notes: [`program.json says ${program.hash}`, `its files make ${found}`],
@@ -45,12 +46,13 @@ async function readProgram(dir: string): Promise<Program> {
   }
   // File names lead to files next, so they are checked before there are any texts.
   const anyText = new Proxy({}, { getOwnPropertyDescriptor: () => ({ configurable: true, enumerable: true, value: "" }) });
-  refuse(dir, validate(value, anyText));
+  const problems = validate(value, anyText);
+  if (problems.length > 0) refuse(dir, problems);
   return value as Program;
 }
 
-function refuse(dir: string, problems: readonly string[]): void {
-  if (problems.length > 0) fail("DIT7012", `${dir} is not a valid bundle`, { notes: problems, help: "compile it again" });
+function refuse(dir: string, problems: readonly string[]): never {
+  return fail("DIT7012", `${dir} is not a valid bundle`, { notes: problems, help: "compile it again" });
 }
 
 const variantFiles = (program: Program): string[] => [
@@ -58,6 +60,16 @@ const variantFiles = (program: Program): string[] => [
 ];
 
 const text = async (file: string): Promise<string> => new TextDecoder().decode(await readFileBytes(file));
+
+/** Fields that this version does not know are let through, and hashed; one may be deeper than JavaScript can follow. */
+function hashOf(dir: string, ...contents: Parameters<typeof programHash>): string {
+  try {
+    return programHash(...contents);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return refuse(dir, ["program.json is nested too deeply"]);
+  }
+}
 
 /** SHA-256 of all that decides what a program computes: everything but the hash itself and the report. */
 export function programHash(program: Program, wgsl: Bundle["wgsl"], constants: Uint8Array): string {

@@ -12,6 +12,8 @@ export { validateLayout } from "./rules.js";
 
 /** More sentences than this help nobody. */
 const MOST_PROBLEMS = 20;
+/** Nor does a longer one: names in it are a stranger's. */
+const LONGEST = 300;
 /** Batches at which sizes are tried: where a polynomial turns negative or fractional, it mostly does so here. */
 const SAMPLE_BATCHES = [1, 2, 3, 64];
 
@@ -25,7 +27,8 @@ export type Texts = Readonly<Record<string, string>>;
 export function validate(value: unknown, wgsl?: Texts, constantsBytes?: number): string[] {
   const problems: string[] = [];
   const say: Say = (problem) => {
-    if (problems.length < MOST_PROBLEMS) problems.push(problem);
+    if (problems.length === MOST_PROBLEMS) return;
+    problems.push(problem.length > LONGEST ? `${problem.slice(0, LONGEST - 3)}...` : problem);
   };
   const head = value as Partial<Program> | null;
   if (typeof head !== "object" || head === null || head.format !== FORMAT) return [`this is not a "${FORMAT}"`];

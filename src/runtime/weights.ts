@@ -2,6 +2,7 @@
  * Streams a safetensors file into a session: bytes go to the GPU as they arrive, so a file of any size needs a few MiB of memory.
  * Only what weights need is understood: F32, and F16 and BF16, which are widened. The header is a stranger's and is checked.
  */
+import { shown } from "../program/shown.js";
 import { DitRuntimeError, mebibytes } from "./errors.js";
 import type { Session } from "./session.js";
 
@@ -53,18 +54,20 @@ export function parseSafetensorsLite(json: Uint8Array, label: string): HeaderEnt
     if (name === "__metadata__") continue;
     const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
     const isCount = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
-    if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) return bad(`tensor "${name}" has an unknown dtype`);
-    if (!Array.isArray(shape) || !shape.every(isCount)) return bad(`tensor "${name}" has no shape`);
-    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) return bad(`tensor "${name}" has no place`);
+    if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype))
+      return bad(`tensor ${shown(name)} has an unknown dtype`);
+    if (!Array.isArray(shape) || !shape.every(isCount)) return bad(`tensor ${shown(name)} has no shape`);
+    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
+      return bad(`tensor ${shown(name)} has no place`);
     const [begin, end] = offsets as [number, number];
     const bytes = (shape as number[]).reduce((product, size) => product * size, ELEMENT_BYTES[dtype]!);
-    if (end - begin !== bytes) return bad(`tensor "${name}" needs ${bytes} bytes and has ${end - begin}`);
+    if (end - begin !== bytes) return bad(`tensor ${shown(name)} needs ${bytes} bytes and has ${end - begin}`);
     entries.push({ name, dtype, shape: shape as number[], begin, end });
   }
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let reached = 0;
   for (const { name, begin, end } of entries) {
-    if (begin !== reached) return bad(`tensor "${name}" begins at byte ${begin}, expected ${reached}`);
+    if (begin !== reached) return bad(`tensor ${shown(name)} begins at byte ${begin}, expected ${reached}`);
     reached = end;
   }
   return entries;
@@ -100,7 +103,7 @@ export async function streamWeights(
       offset += bytes.length;
     });
     if (offset !== session.bytesOf(name)) {
-      const message = `${label}: tensor "${entry.name}" [${entry.shape.join(", ")}] has ${offset} bytes as f32`;
+      const message = `${label}: tensor ${shown(entry.name)} [${entry.shape.join(", ")}] has ${offset} bytes as f32`;
       throw new DitRuntimeError("DIT6004", `${message}, the program's has ${session.bytesOf(name)}`);
     }
     written.push(name);
@@ -113,7 +116,7 @@ export async function streamWeights(
 function converter({ name, dtype }: HeaderEntry, label: string): (piece: Uint8Array) => Uint8Array {
   if (dtype === "F32") return (piece) => piece;
   if (dtype !== "F16" && dtype !== "BF16") {
-    throw new DitRuntimeError("DIT6004", `${label}: tensor "${name}" is ${dtype}, weights are F32, F16 or BF16`);
+    throw new DitRuntimeError("DIT6004", `${label}: tensor ${shown(name)} is ${dtype}, weights are F32, F16 or BF16`);
   }
   return (piece) => {
     const halves = new DataView(piece.buffer, piece.byteOffset, piece.length);

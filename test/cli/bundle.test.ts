@@ -7,8 +7,11 @@ import { Project, ts } from "ts-morph";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bundleFiles, writeBundle } from "../../src/compile/bundle.js";
 import { compile } from "../../src/compile/compile.js";
+import { tensorTypes } from "../../src/compile/declarations.js";
 import { programHash, readBundle } from "../../src/node/read-bundle.js";
+import { pack } from "../../src/program/pack.js";
 import type { Bundle } from "../../src/program/program.js";
+import { targetsOf } from "../../src/runtime/names.js";
 import { model } from "./capture.js";
 
 let folder: string;
@@ -75,17 +78,47 @@ test("what is missing or changed is said", async () => {
 
 test("index.d.ts types the entries, with and without a browser's types", async () => {
   await writeBundle(bundle, at("typed"));
-  const consumer = `import { type EntryName, load } from "./typed/index.js";
+  const consumer = `import { type EntryName, load, type ParameterName, type Parameters, type TensorName } from "./typed/index.js";
 export async function classify(x: Float32Array): Promise<Float32Array> {
-  const session = await load({ batch: 2, entries: ["forward"], log: console.log });
+  const session = await load({ batch: 2, entries: ["forward", "loss_and_grad"], log: console.log });
   // @ts-expect-error: there is no input "z"
   await session.run("forward", { z: x });
+  // @ts-expect-error: y is missing
+  await session.run("loss_and_grad", { x });
+  // @ts-expect-error: there is no entry "forwards"
+  await session.run("forwards", { x });
+  // @ts-expect-error: train_step was not loaded
+  await session.submit("train_step", { x, y: [1, 2] });
+  // @ts-expect-error: there is no entry "forwards"
+  await load({ entries: ["forwards"] });
   const { out } = await session.run("forward", { x });
+  // @ts-expect-error: there is no output "logits"
+  (await session.run("forward", { x })).logits;
   const { loss } = await session.run("loss_and_grad", { x, y: [1, 2] });
+  await (await load()).submit("train_step", { x, y: Int32Array.of(1, 2) });
   const name: EntryName = "train_step";
   await session.write("fc1.bias", loss);
+  await session.write("m.fc1.bias", [0, 0]);
+  // @ts-expect-error: weights are f32
+  await session.write("fc1.bias", new Int32Array(24));
+  // @ts-expect-error: there is no weight "fc9.bias"
+  await session.write("fc9.bias", loss);
+  const { step, "ema.fc1.weight": average } = await session.read(["step", "ema.fc1.weight"]);
+  const counter: Int32Array = step;
+  // @ts-expect-error: nothing of this name was read
+  (await session.read(["step"]))["fc1.bias"];
+  const key: ParameterName = "fc1.weight";
+  const tensor: TensorName = "forward.out";
+  const shape: Parameters["fc1.weight"] = [24, 16];
+  // @ts-expect-error: the shape is another
+  const other: Parameters["fc1.weight"] = [16, 24];
+  const { config, preset } = session.program.model;
+  const hidden: 24 = config.hidden;
+  const small: "tiny" = preset;
+  // @ts-expect-error: there is no such key
+  config.hiden;
   session.dispose();
-  return name === "train_step" ? out : loss;
+  return [counter, key, tensor, shape, other, hidden, small].length > 0 && name === "train_step" ? out : average;
 }
 `;
   for (const lib of [["lib.es2023.d.ts", "lib.dom.d.ts"], ["lib.es2023.d.ts"]]) {
@@ -101,6 +134,14 @@ export async function classify(x: Float32Array): Promise<Float32Array> {
     if (lib.length > 1) project.removeSourceFile(project.getSourceFileOrThrow("console.d.ts"));
     const found = [...file.getPreEmitDiagnostics(), ...project.getPreEmitDiagnostics()];
     expect(found.map((d) => `${d.getSourceFile()?.getBaseName()} ${JSON.stringify(d.getMessageText())}`)).toEqual([]);
+  }
+});
+
+test("index.d.ts has the names and types that a session has", async () => {
+  const { bundle: diffusion } = await compile(model("dit"), { preset: "tiny", set: ["respacing=5"] });
+  for (const { program } of [bundle, diffusion]) {
+    const targets = targetsOf(program, pack(program, 1));
+    expect(Object.entries(tensorTypes(program)).sort()).toEqual([...targets].map(([name, { dtype }]) => [name, dtype]).sort());
   }
 });
 

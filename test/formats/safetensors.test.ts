@@ -4,7 +4,6 @@ import { expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
 import { brainToNumber, halfToNumber, toFloat32 } from "../../src/formats/floats.js";
 import { parseSafetensors, readHeader, type StoredTensor, writeSafetensors } from "../../src/formats/safetensors.js";
-import { drawBits, drawInt, keyOf } from "../../src/program/random.js";
 
 const all: [string, StoredTensor][] = [
   ["flag", { dtype: "BOOL", shape: [3], data: Uint8Array.of(1, 0, 1) }],
@@ -112,32 +111,6 @@ test.each([
   ["bytes after the last tensor", file({ a: f32() }, new Uint8Array(9)), "DIT4014"],
 ])("refuses %s", (_, bytes, code) => {
   expect(codeOf(bytes)).toBe(code);
-});
-
-test("2,000 damaged files give an error of ours or tensors that fit, never a crash", () => {
-  const good = sample();
-  const headerEnd = 8 + Number(new DataView(good.buffer).getBigUint64(0, true));
-  let refused = 0;
-  for (let round = 0; round < 2000; round++) {
-    const key = keyOf(7, 1, round);
-    const pick = (k: number, below: number): number => drawInt(drawBits(key, k, 0), below);
-    let bytes = good.slice();
-    const kind = pick(0, 4);
-    if (kind === 0) bytes = bytes.slice(0, pick(1, good.length));
-    // Most damage goes into the header, where it matters.
-    if (kind === 1) for (let k = 0; k <= pick(2, 4); k++) bytes[pick(3 + k, headerEnd)] = pick(20 + k, 256);
-    if (kind === 2) {
-      // Digits and brackets swapped for others keep the JSON valid more often.
-      const digits = [...bytes.keys()].filter((i) => i >= 8 && i < headerEnd && bytes[i]! >= 0x30 && bytes[i]! <= 0x39);
-      for (let k = 0; k <= pick(2, 3); k++) bytes[digits[pick(3 + k, digits.length)]!] = 0x30 + pick(20 + k, 10);
-    }
-    if (kind === 3) {
-      const [from, to] = [pick(1, headerEnd), pick(2, headerEnd)];
-      bytes.copyWithin(from, to, to + pick(3, 64));
-    }
-    if (codeOf(bytes) !== undefined) refused++;
-  }
-  expect(refused).toBeGreaterThan(1500);
 });
 
 test("any tensors survive the round trip", () => {
