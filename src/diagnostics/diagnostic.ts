@@ -15,7 +15,7 @@ export interface Span {
 }
 
 export interface Diagnostic {
-  /** Stable code, `DIT` and four digits: see codes.ts. */
+  /** Stable code, `DIT` and four digits: docs/errors.md lists them. */
   readonly code: string;
   readonly message: string;
   readonly span?: Span;
