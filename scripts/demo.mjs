@@ -57,7 +57,7 @@ async function main() {
   const data = await fetchFashionMnist({ download: true });
   process.chdir(root);
   const { preset, set, batch, entries } = demoSettings;
-  const { bundle } = await compile("models/dit.graph.ts", { preset, set: [...set], batch, entries: [...entries] });
+  const { bundle, report } = await compile("models/dit.graph.ts", { preset, set: [...set], batch, entries: [...entries] });
   const { program } = bundle;
   say(`compiled models/dit.graph.ts, preset ${preset}: ${program.kernels.length} kernels, ${clock(begin)} since the start`);
   await writeBundle(bundle, join(values.out, "bundle"));
@@ -70,6 +70,7 @@ async function main() {
     device: dawn.device,
     data,
     outFolder: values.out,
+    facts: { title: `DiT, preset ${preset}: the demo`, adapter: dawn.info.description, compileReport: report },
     seconds,
     seed,
     say,
@@ -82,7 +83,7 @@ async function main() {
   for (const bar of Object.values(bars)) bar.end();
   dawn.dispose();
   say(
-    `wrote ${["samples.png", "loss.jsonl", "weights.safetensors", "bundle"].map((name) => join(values.out, name)).join(", ")}; ${clock(begin)}`,
+    `wrote ${["samples.png", "report.html", "loss.jsonl", "weights.safetensors", "bundle"].map((name) => join(values.out, name)).join(", ")}; ${clock(begin)}`,
   );
   if (result.missed.length === 0) return;
   for (const sentence of result.missed) console.error(`error: ${sentence}`);

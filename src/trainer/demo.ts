@@ -16,7 +16,7 @@ import { figures, judge, lossesOf, type Outcome } from "./judge.js";
 import { train } from "./loop.js";
 import { measure } from "./measure.js";
 import type { LossRecord } from "./record.js";
-import { RunFolder } from "./run-folder.js";
+import { type PageFacts, RunFolder } from "./run-folder.js";
 import { sample, samplingSteps } from "./sampler.js";
 import { resolveConfig } from "./train-config.js";
 
@@ -60,6 +60,8 @@ export interface DemoOptions {
   readonly device: GPUDevice;
   readonly data: FashionMnist;
   readonly outFolder: string;
+  /** What the page of the run says beside its figures. */
+  readonly facts: Pick<PageFacts, "title" | "adapter" | "compileReport">;
   /** Seconds for everything together. Default: what leaves ten minutes with compiling and reading the data. */
   readonly seconds?: number | undefined;
   readonly seed?: number;
@@ -152,6 +154,8 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
     batch: Math.min(labels.length, 50),
     onStep: (done, total) => options.onProgress("sample", done, total, ""),
   });
+  await folder.grid(result.steps, drawn, CLASSES);
+  await folder.page(config, { ...options.facts, attribution: data.attribution, finished: true });
   await writeFileAtomic(join(outFolder, "samples.png"), gridPng(drawn.images, drawn.shape, { columns: CLASSES, scale: 2 }));
 
   const outcome: Outcome = { images, loss, measures: measure({ pixels: drawn.images, labels }, data) };

@@ -4,7 +4,7 @@
  */
 import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes } from "../formats/files.js";
-import { toFloat32 } from "../formats/floats.js";
+import { numberToHalf, toFloat32 } from "../formats/floats.js";
 import { parseSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { checkFinite, checkStateDict } from "../formats/state-dict.js";
 import type { Bundle, Program } from "../program/program.js";
@@ -26,12 +26,17 @@ export function freshWeights({ program, constants }: Bundle, seed: number): Map<
   return initialise(parameters, seed);
 }
 
-/** A weights file: all parameters in state-dict order. `metadata` joins what says where they come from. */
-export function weightsFile(program: Program, weights: Weights, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
+/** A weights file: all parameters in state-dict order. `metadata` joins what says where they come from. F16 rounds to the nearest. */
+export function weightsFile(
+  program: Program,
+  weights: Weights,
+  metadata: Readonly<Record<string, string>> = {},
+  dtype: "F32" | "F16" = "F32",
+): Uint8Array {
   const tensors = new Map(
     program.parameters.map(({ name, shape }): [string, StoredTensor] => {
       const data = weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to write`);
-      return [name, { dtype: "F32", shape, data }];
+      return [name, { dtype, shape, data: dtype === "F16" ? Uint16Array.from(data, numberToHalf) : data }];
     }),
   );
   const { name, preset } = program.model;

@@ -1,9 +1,9 @@
 /** `dit-compile train` and `sample` from a folder of idx files to a PNG, as the command line calls them. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { decode } from "fast-png";
+import { decode, encode } from "fast-png";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { register as registerSample, sampleCommand } from "../../src/cli/sample.js";
 import { register as registerTrain, trainCommand } from "../../src/cli/train.js";
@@ -118,6 +118,35 @@ test("mistakes are named", async () => {
     "DIT4242: there is no run to resume",
   );
   // Nothing was begun.
+  expect(existsSync(at("no"))).toBe(false);
+});
+
+test("a folder of images: its attribution goes along, broken files are counted, and classes must fit", async () => {
+  for (const [i, name] of ["cats", "dogs", "eels"].entries()) {
+    mkdirSync(at(`pets/${name}`), { recursive: true });
+    const data = Uint8Array.from({ length: 7 * 6 }, (_, k) => (40 * i + 5 * k) % 256);
+    for (const file of ["one", "two"])
+      writeFileSync(at(`pets/${name}/${file}.png`), encode({ width: 7, height: 6, data, channels: 1 }));
+  }
+  writeFileSync(at("pets/ATTRIBUTION.txt"), "drawn by someone\n");
+  writeFileSync(at("pets/dogs/two.png"), "no image");
+  const training = { data: at("pets"), set: small, steps: 2, batch: 6, sampleEvery: 0, output: at("pets-run") };
+  said.length = 0;
+  await trainCommand(model, { ...training, skipBroken: true }, io);
+  expect(said.join("")).toMatch(
+    /left out: .*pets\/dogs\/two\.png: it is no image[\s\S]*waited for images in \d.* %.*; left out 1 broken ones/,
+  );
+  expect(readFileSync(at("pets-run/ATTRIBUTION.txt"), "utf8")).toBe("drawn by someone\n");
+
+  const broken = trainCommand(model, { ...training, output: at("pets-broken") }, io);
+  await expect(broken).rejects.toThrow(/DIT4064: cannot read the image .*dogs\/two\.png[\s\S]*--skip-broken/);
+  const few = trainCommand(model, { ...training, set: [...small, "numClasses=2"], output: at("no") }, io);
+  await expect(few).rejects.toThrow(
+    /DIT4042: .*pets has 3 classes, the model 2\n.*cats, dogs, eels\n {2}help: --set numClasses=3/,
+  );
+  for (const name of ["dogs", "eels"]) rmSync(at(`pets/${name}`), { recursive: true });
+  const one = trainCommand(model, { ...training, output: at("no") }, io);
+  await expect(one).rejects.toThrow(/DIT4042: .*pets has one class only, the model 3\n.*\n {2}help: --set numClasses=1/);
   expect(existsSync(at("no"))).toBe(false);
 });
 
