@@ -72,7 +72,11 @@ export function register(program: Command, io: Io): void {
 const classList = (text: string): number[] =>
   text
     .split(",")
-    .map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : fail("DIT7001", `--class ${text}: "${part}" is no class number`)));
+    .map((part) =>
+      /^\d+$/.test(part.trim())
+        ? Number(part)
+        : fail("DIT7001", `--class ${text}: "${part}" is no class number`, { help: "like --class 3 or --class 0,1,2" }),
+    );
 
 /** Without the search for a driver. */
 export async function sampleCommand(what: string, flags: Flags, io: Io): Promise<void> {

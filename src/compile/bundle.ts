@@ -51,7 +51,7 @@ export async function writeBundle(bundle: Bundle, dir: string): Promise<string[]
     else await replace(target, fresh, aside, old);
   } catch (error) {
     await rm(fresh, { recursive: true, force: true }).catch(() => {});
-    refuseSystem("DIT7011", `write the bundle ${dir}`, error);
+    refuseSystem("DIT7011", "write", `the bundle ${dir}`, error);
   }
   return [...files.keys()];
 }
@@ -61,7 +61,7 @@ async function checkTarget(target: string, dir: string): Promise<readonly string
   const info = await stat(target).catch(() => undefined);
   if (!info) return undefined;
   if (!info.isDirectory()) fail("DIT7010", `${dir} is a file, expected a folder for the bundle`, { help: NOT_OURS });
-  const names = await readdir(target).catch((error: unknown) => refuseSystem("DIT7011", `read ${dir}`, error));
+  const names = await readdir(target).catch((error: unknown) => refuseSystem("DIT7011", "read", dir, error));
   if (names.length > 0 && !(await isBundle(target))) {
     const shown = names.slice(0, 3).join(", ");
     fail("DIT7010", `${dir} holds other things than a bundle (${shown}${names.length > 3 ? ", …" : ""}): nothing was written`, {

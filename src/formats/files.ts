@@ -21,13 +21,16 @@ const REASONS: Readonly<Record<string, readonly [reason: string, help: string]>>
   EMFILE: ["too many files are open", "raise the limit with `ulimit -n`"],
 };
 
+const NO_PLACE = ["nothing can be made there", "choose another folder"] as const;
+
 /** What the system refused, as one sentence: `cannot write x: the disk is full`. What is no refusal of the system is thrown on. */
-export function refuseSystem(code: string, what: string, error: unknown): never {
+export function refuseSystem(code: string, verb: "read" | "write", what: string, error: unknown): never {
   const system = error instanceof Error && "code" in error ? String(error.code) : "";
-  const known = REASONS[system];
+  // Missing folders are made before a file is; so what is missing then is leave to make one (as in /proc).
+  const known = verb === "write" && system === "ENOENT" ? NO_PLACE : REASONS[system];
   if (!known && !(error instanceof Error && "errno" in error)) throw error;
   const [reason, help] = known ?? [(error as Error).message, "check the path and try again"];
-  fail(code, `cannot ${what}: ${reason}`, { help });
+  fail(code, `cannot ${verb} ${what}: ${reason}`, { help });
 }
 
 /** A folder with all that it lies in. Node's own `recursive` never ends where a file system has no place for folders (/proc). */
@@ -93,7 +96,7 @@ export async function readFolder(path: string): Promise<Dirent[]> {
   try {
     return (await readdir(path, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
-    return refuseSystem("DIT4001", `read ${path}`, error);
+    return refuseSystem("DIT4001", "read", path, error);
   }
 }
 
@@ -103,7 +106,7 @@ export async function statOf(path: string): Promise<Stats | undefined> {
     return await stat(path);
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    return refuseSystem("DIT4001", `read ${path}`, error);
+    return refuseSystem("DIT4001", "read", path, error);
   }
 }
 
@@ -117,7 +120,7 @@ export async function withFile<T>(path: string, use: (file: FileHandle) => Promi
     file = await open(path, "r");
     return await use(file);
   } catch (error) {
-    return refuseSystem("DIT4001", `read ${path}`, error);
+    return refuseSystem("DIT4001", "read", path, error);
   } finally {
     await file?.close();
   }
@@ -147,7 +150,7 @@ export async function writeAtomic(path: string, write: (file: FileHandle) => Pro
     await syncFolder(folder);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    refuseSystem("DIT4002", `write ${path}`, error);
+    refuseSystem("DIT4002", "write", path, error);
   }
 }
 

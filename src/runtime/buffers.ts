@@ -2,7 +2,7 @@
  * GPU memory of a session: one buffer a slab, one for all uniforms, and writes into them in bounded pieces.
  */
 import type { Layout } from "../program/pack.js";
-import { mebibytes } from "./errors.js";
+import { binarySize } from "./errors.js";
 import type { Guard } from "./guard.js";
 
 /** GPUBufferUsage; the named constants are globals only in browsers. */
@@ -20,7 +20,7 @@ export async function allocateSlabs(device: GPUDevice, guard: Guard, layout: Lay
   const buffers: GPUBuffer[] = [];
   try {
     for (const [i, { kind, bytes }] of layout.slabs.entries()) {
-      const what = `slab ${i}, ${mebibytes(bytes)} for kind ${kind}`;
+      const what = `slab ${i}, ${binarySize(bytes)} for kind ${kind}`;
       const descriptor = { label: `${kind} ${i}`, size: bytes, usage: usage.storage | usage.copySource | usage.copyTarget };
       await guard.scoped(what, () => {
         buffers.push(device.createBuffer(descriptor));

@@ -47,7 +47,8 @@ export class DitRuntimeError extends Error {
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** `12.5 MiB`, for figures in sentences. */
-export function mebibytes(bytes: number): string {
+export function binarySize(bytes: number): string {
+  if (bytes < 1024 ** 2) return `${(bytes / 1024).toFixed(1)} KiB`;
   return bytes < 1024 ** 3 ? `${(bytes / 1024 ** 2).toFixed(1)} MiB` : `${(bytes / 1024 ** 3).toFixed(2)} GiB`;
 }
 

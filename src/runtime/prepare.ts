@@ -9,7 +9,7 @@ import { evaluate } from "../program/size.js";
 import { validate, validateLayout } from "../program/validate.js";
 import { allocateSlabs, UNIFORM_ALIGNMENT, Writer, writeUniforms } from "./buffers.js";
 import { checkDevice, type DeviceFacts, deviceFacts, selectVariant, type VariantChoice } from "./device.js";
-import { DitRuntimeError, mebibytes } from "./errors.js";
+import { binarySize, DitRuntimeError } from "./errors.js";
 import { type Guard, guard } from "./guard.js";
 import { type MadePipeline, makePipelines } from "./pipelines.js";
 import { Readback } from "./readback.js";
@@ -110,7 +110,7 @@ function memoryPlan(program: Program, layout: Layout): MemoryPlan {
 
 const memoryText = ({ total, byKind, uniforms, staging }: MemoryPlan): string => {
   const parts = [...Object.entries(byKind), ["uniforms", uniforms] as const, ["staging", staging] as const];
-  return `${mebibytes(total)} (${parts.map(([kind, bytes]) => `${kind} ${mebibytes(bytes)}`).join(", ")})`;
+  return `${binarySize(total)} (${parts.map(([kind, bytes]) => `${kind} ${binarySize(bytes)}`).join(", ")})`;
 };
 
 /** Drivers do not always refuse what they cannot give; so the plan is held against the limit before anything is asked for. */
@@ -118,7 +118,7 @@ function checkMemory(memory: MemoryPlan, limit: number | undefined): void {
   if (limit === undefined || memory.total <= limit) return;
   throw new DitRuntimeError(
     "DIT6003",
-    `the plan needs ${memoryText(memory)} of GPU memory, ${mebibytes(limit)} may be used`,
+    `the plan needs ${memoryText(memory)} of GPU memory, ${binarySize(limit)} may be used`,
     "a smaller batch or fewer entries need less",
   );
 }

@@ -3,7 +3,7 @@
  * Only what weights need is understood: F32, and F16 and BF16, which are widened. The header is a stranger's and is checked.
  */
 import { shown } from "../program/shown.js";
-import { DitRuntimeError, mebibytes } from "./errors.js";
+import { binarySize, DitRuntimeError } from "./errors.js";
 import type { Session } from "./session.js";
 
 export interface WeightsOptions {
@@ -84,7 +84,7 @@ export async function streamWeights(
   const length = new DataView((await reader.take(8)).buffer);
   const headerBytes = length.getUint32(4, true) * 2 ** 32 + length.getUint32(0, true);
   if (headerBytes > HEADER_LIMIT) {
-    throw new DitRuntimeError("DIT6009", `${label}: the header claims ${mebibytes(headerBytes)}`, DAMAGED);
+    throw new DitRuntimeError("DIT6009", `${label}: the header claims ${binarySize(headerBytes)}`, DAMAGED);
   }
   const entries = parseSafetensorsLite(await reader.take(headerBytes), label);
   const known = new Set(session.names);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { errorMessage } from "../../src/cli/io.js";
 import { type StoredTensor, writeSafetensors } from "../../src/formats/safetensors.js";
 import type { Bundle } from "../../src/program/program.js";
 import { countCalls, createSession, DitRuntimeError, type Session, streamWeights } from "../../src/runtime/index.js";
@@ -263,7 +264,7 @@ describe("a session refuses", () => {
     const error = await refusal(open({ batch: 1000, memoryLimit: 64 << 10 }));
     expect(error.code).toBe("DIT6003");
     expect(error.message).toMatch(
-      /the plan needs 0\.\d MiB \(.*activation 0\.0 MiB.*staging.*\) of GPU memory, 0\.1 MiB may be used/,
+      /^the plan needs 117\.8 KiB \(.*activation \d+\.\d KiB, uniforms 1\.0 KiB, staging 64\.0 KiB\) of GPU memory, 64\.0 KiB may be used$/,
     );
     expect((await refusal(open({ batch: 100_000_000 }))).message).toContain("maxStorageBufferBindingSize allows 134217728");
     expect(counter.counts()).toEqual({});
@@ -300,6 +301,15 @@ describe("a session refuses", () => {
       expect(error.code).toBe("DIT6006");
       expect(error.message).toContain("the device was lost (destroyed)");
     }
+  });
+
+  it("to end a step whose device is lost in the middle", async () => {
+    const session = await ready();
+    const onStep = (done: number) => done === 2 && dawn.device.destroy();
+    const error = await refusal(session.repeat("count", {}, { onStep }));
+    expect(errorMessage(error)).toMatch(
+      /^error DIT6006: the device was lost \(destroyed\)(: .+)?\n {2}help: create a device and a session again, and go on from the last snapshot$/,
+    );
   });
 
   it("to work once disposed", async () => {
