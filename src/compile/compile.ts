@@ -79,9 +79,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
   const choices = checkedChoices(options.choices ?? {});
 
   const configured = placedAt(model.definition.site, () => model.definition.configured(settings.config));
-  const traced = placedAt(model.definition.site, () =>
-    traceEntries(configured, model.definition.objective, settings.config, options.entries),
-  );
+  const traced = traceEntries(configured, model.definition.objective, settings.config, options.entries);
   const graph: Module = { stage: "graph", fns: traced.fns.map((t) => t.fn) };
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
@@ -179,7 +177,7 @@ function traceEntries(
   const draws = config.draws === "inputs" ? "inputs" : "generated";
   const fns = specs
     .filter((s) => needed.has(s.name))
-    .map((s) => trace(s.name, () => s.build(), { draws, weights: s.weights ?? "parameter" }));
+    .map((s) => placedAt(model.site, () => trace(s.name, () => s.build(), { draws, weights: s.weights ?? "parameter" })));
   return { fns, schedules };
 }
 

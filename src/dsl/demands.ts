@@ -6,15 +6,20 @@
 import { type DType, printType } from "../ir/types.js";
 import { type Size, sameSize } from "../program/size.js";
 import type { ConfigValue, TracedModel } from "./model.js";
-import { refuse } from "./sites.js";
+import { placedAt, refuse, type Site } from "./sites.js";
 import type { AnyTensor, Tensor } from "./tensor.js";
 
-const CODE = "DIT1206";
+/** Refuses at the place of the model: no call of its file is running. */
+const demand = (
+  site: Site | undefined,
+  message: string,
+  more: { readonly notes?: readonly string[]; readonly help: string },
+): never => placedAt(site, () => refuse("DIT1206", message, more));
 
 /** Inputs by name, as dtype and axes. An input with a `?` at the end of its name may be missing. */
 export function demandInputs(
   objective: string,
-  { name, inputs }: TracedModel,
+  { name, inputs, site }: TracedModel,
   wanted: Readonly<Record<string, readonly [dtype: DType, axes: string]>>,
 ): void {
   const has = Object.entries(inputs).map(([input, { axes, dtype }]) => `${input}: ${dtype} [${axes}]`);
@@ -25,7 +30,7 @@ export function demandInputs(
     const what = `${objective} takes the input "${input}" as ${dtype} [${axes}]`;
     const sizes = axes.split(" ").filter((axis) => axis !== "batch");
     const spec = `tensor("${axes}", {${sizes.map((axis) => ` ${axis}: …`).join(",")}${sizes.length > 0 ? " " : ""}}${dtype === "f32" ? "" : `, "${dtype}"`})`;
-    refuse(CODE, `${what}, ${found ? `${name} has ${found.dtype} [${found.axes}]` : `${name} has none of this name`}`, {
+    demand(site, `${what}, ${found ? `${name} has ${found.dtype} [${found.axes}]` : `${name} has none of this name`}`, {
       notes: [`inputs of ${name}: ${has.join(", ") || "none"}`],
       help: `inputs: (c) => ({ …, ${input}: ${spec} })`,
     });
@@ -33,12 +38,16 @@ export function demandInputs(
 }
 
 /** Config keys of the model that hold numbers. */
-export function demandNumbers(objective: string, { name, config }: TracedModel, keys: Readonly<Record<string, string>>): void {
+export function demandNumbers(
+  objective: string,
+  { name, config, site }: TracedModel,
+  keys: Readonly<Record<string, string>>,
+): void {
   for (const [key, meaning] of Object.entries(keys)) {
     const value: ConfigValue | undefined = config[key];
     if (typeof value === "number") continue;
     const found = value === undefined ? "has none of this name" : `has ${JSON.stringify(value)}`;
-    refuse(CODE, `${objective} takes the config key "${key}", a number: ${meaning}; ${name} ${found}`, {
+    demand(site, `${objective} takes the config key "${key}", a number: ${meaning}; ${name} ${found}`, {
       help: `config: { …, ${key}: … }`,
     });
   }
@@ -55,9 +64,13 @@ export function demandOut<const A extends string>(
   const names = Object.keys(results).join(", ");
   const { out } = results;
   if (!out) {
-    refuse(CODE, `${objective} takes the result "out" of forward, f32 [${axes}]; ${model.name} returns ${names || "nothing"}`, {
-      help: "return { out: … } from forward",
-    });
+    return demand(
+      model.site,
+      `${objective} takes the result "out" of forward, f32 [${axes}]; ${model.name} returns ${names || "nothing"}`,
+      {
+        help: "return { out: … } from forward",
+      },
+    );
   }
   const { type } = out.value;
   const fits = out.axes === axes && out.dtype === "f32";
@@ -68,7 +81,11 @@ export function demandOut<const A extends string>(
     .split(" ")
     .map((axis) => (sizes[axis] ? `${axis}: ${sizes[axis].join(" or ")}` : axis))
     .join(", ");
-  refuse(CODE, `${objective} takes the result "out" of forward as f32 [${wanted}]; ${model.name} returns ${printType(type)}`, {
-    help: "rename, transpose, split or merge the axes at the end of forward",
-  });
+  return demand(
+    model.site,
+    `${objective} takes the result "out" of forward as f32 [${wanted}]; ${model.name} returns ${printType(type)}`,
+    {
+      help: "rename, transpose, split or merge the axes at the end of forward",
+    },
+  );
 }

@@ -50,6 +50,8 @@ export interface TracedModel {
   readonly name: string;
   readonly config: Readonly<Record<string, ConfigValue>>;
   readonly inputs: Specs;
+  /** Where the model was defined: the place of all that is wrong with it as a whole. */
+  readonly site: Site | undefined;
   /** Declares the inputs of the model, all or those named, as inputs of the function being traced. */
   declare(names?: readonly string[]): Readonly<Record<string, AnyTensor>>;
   /** Runs the network on tensors of the running trace. */
@@ -106,7 +108,7 @@ export interface ModelDefinition {
   readonly objective: Objective | undefined;
   readonly gflops: ((config: Readonly<Record<string, ConfigValue>>) => number) | undefined;
   readonly check: ((config: Readonly<Record<string, ConfigValue>>) => string | undefined) | undefined;
-  /** Where it was defined: the place of all that is wrong with the model as a whole. */
+  /** Where it was defined. */
   readonly site: Site | undefined;
   configured(config: Readonly<Record<string, ConfigValue>>): TracedModel;
 }
@@ -128,6 +130,7 @@ export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSp
       refuse("DIT1102", `config key "${key}" belongs to the objective`, { help: "give the model's key another name" });
     }
   }
+  const site = currentSite();
   const definition: ModelDefinition = {
     name: spec.name,
     config: spec.config,
@@ -136,19 +139,24 @@ export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSp
     objective: spec.objective,
     gflops: spec.gflops as ModelDefinition["gflops"],
     check: spec.check as ModelDefinition["check"],
-    site: currentSite(),
-    configured: (config) => configured(spec as unknown as ModelSpec<ConfigKeys, Specs>, config),
+    site,
+    configured: (config) => configured(spec as unknown as ModelSpec<ConfigKeys, Specs>, config, site),
   };
   definitions.add(definition);
   return definition;
 }
 
-function configured(spec: ModelSpec<ConfigKeys, Specs>, config: Readonly<Record<string, ConfigValue>>): TracedModel {
+function configured(
+  spec: ModelSpec<ConfigKeys, Specs>,
+  config: Readonly<Record<string, ConfigValue>>,
+  site: Site | undefined,
+): TracedModel {
   const inputs = spec.inputs(config);
   return {
     name: spec.name,
     config,
     inputs,
+    site,
     declare: (names = Object.keys(inputs)) =>
       Object.fromEntries(
         names.map((n) => [n, input(n, specOf(inputs, n).axes, sizesOf(specOf(inputs, n).type), specOf(inputs, n).dtype)]),
