@@ -11,12 +11,15 @@ export interface Site extends Span {
 }
 
 const stack: Site[] = [];
-/** Where an exception that is not ours started, by the first marked call it passed through. */
-let origin: { readonly error: unknown; readonly site: Site } | undefined;
+/** Where an exception that is not ours started, by the first marked call that it passed through, and the last one. */
+let origin: { readonly error: unknown; readonly site: Site; outermost: Site } | undefined;
 
 export const currentSite = (): Site | undefined => stack.at(-1);
 export const originOf = (error: unknown): Site | undefined =>
   origin && Object.is(origin.error, error) ? origin.site : undefined;
+/** The call from which it all began. */
+export const outermostOf = (error: unknown): Site | undefined =>
+  origin && Object.is(origin.error, error) ? origin.outermost : undefined;
 
 /** Runs `call` as the innermost site. */
 export function atSite<T>(site: Site, call: () => T): T {
@@ -25,7 +28,8 @@ export function atSite<T>(site: Site, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    if (!origin || !Object.is(origin.error, error)) origin = { error, site };
+    if (origin && Object.is(origin.error, error)) origin.outermost = site;
+    else origin = { error, site, outermost: site };
     throw error;
   } finally {
     stack.length = depth - 1;

@@ -11,7 +11,7 @@ import { compileFunction } from "node:vm";
 import type { Project, SourceFile } from "ts-morph";
 import { type Diagnostic, DitError, fail, InternalError, type Span } from "../diagnostics/diagnostic.js";
 import { isModelDefinition, type ModelDefinition } from "../dsl/model.js";
-import { originOf, type Site, spanOf } from "../dsl/sites.js";
+import { originOf, outermostOf, type Site, spanOf } from "../dsl/sites.js";
 import { createProject, typeErrors } from "./check.js";
 import { emitMarked, markers } from "./locate.js";
 
@@ -94,11 +94,13 @@ function guarded(model: ModelDefinition, guard: LoadedModel["guard"]): ModelDefi
   };
 }
 
+const overflows = (error: unknown): boolean => error instanceof RangeError && error.message.includes("call stack");
+
 /** An exception of the model's own code, in words. */
 function explained(error: unknown): Pick<Diagnostic, "message" | "help"> {
   if (!(error instanceof Error)) return { message: `the model file threw ${String(error)}` };
-  if (error instanceof RangeError && error.message.includes("call stack")) {
-    return { message: "functions of the model file call each other without end", help: "a recursion must reach an end" };
+  if (overflows(error)) {
+    return { message: "functions called from here call each other without end", help: "a recursion must reach an end" };
   }
   // Node lists the files that asked, by their absolute paths, in further lines.
   const message = `the model file threw ${error.name}: ${error.message.split("\n")[0]}`;
@@ -159,8 +161,9 @@ class Runner {
       return run();
     } catch (error) {
       if (error instanceof DitError || error instanceof InternalError) throw error;
-      const site = originOf(error);
-      const span = this.thrownAt(error) ?? (site && spanOf(site));
+      // Where the stack's last frame lies is chance; the call that began the recursion is not.
+      const site = overflows(error) ? outermostOf(error) : originOf(error);
+      const span = (overflows(error) ? undefined : this.thrownAt(error)) ?? (site && spanOf(site));
       throw new DitError({ code: "DIT1005", ...explained(error), ...(span ? { span } : {}) });
     }
   };
