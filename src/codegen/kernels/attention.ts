@@ -1,6 +1,6 @@
 /**
  * attention and its two gradients: a few threads a query (or key), which go along the keys (or queries) tile by tile, a tile held in
- * workgroup memory. Scores are never in storage. Operands are read through whatever views stand before them, results stored in whatever
+ * workgroup memory, or, where a subgroup is a CPU's vector, handed round the lanes. Scores are never in storage. Operands are read through whatever views stand before them, results stored in whatever
  * order of axes is asked for.
  */
 import type { Node, Value } from "../../ir/graph.js";
