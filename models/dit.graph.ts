@@ -73,7 +73,7 @@ const small = {
   // 32 × 32 in colour: a folder of one's own pictures, on the same machines.
   pictures: {
     inputSize: 32,
-    patchSize: 8,
+    patchSize: 4,
     inChannels: 3,
     hiddenSize: 128,
     depth: 4,
