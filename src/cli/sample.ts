@@ -17,6 +17,8 @@ import { progress } from "./progress.js";
 interface Flags {
   readonly preset?: string;
   readonly set: readonly string[];
+  readonly guidance?: string;
+  readonly steps?: number;
   readonly weights?: string;
   readonly class?: readonly number[];
   readonly count?: number;
@@ -43,10 +45,12 @@ export function register(program: Command, io: Io): void {
     .option("-p, --preset <name>", "of a model file")
     .option(
       "-s, --set <key=value>",
-      "where a model file is compiled: sampler=ddim, respacing=ddim50, guidance=3 …; repeatable",
+      "compile with another setting: sampler=ddim, guidedChannels=3 …; repeatable; not for a bundle",
       collect,
       [],
     )
+    .option("-g, --guidance <x>", "short for --set guidance=x")
+    .option("--steps <n>", "of the sampler; short for --set respacing=n", wholeNumber("--steps"))
     .option("-c, --class <list>", "classes to draw, in turn, like 3 or 0,1,2; default: all (at most 10)", classList)
     .option("-n, --count <n>", "number of images; default: one of each class", wholeNumber("--count"))
     .option("--seed <n>", "of the noise", wholeNumber("--seed", 0), 0)
@@ -148,16 +152,22 @@ const shipped = join(root, "models", "clothes");
 
 /** The program, and the folder that its weights may lie in. */
 async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bundle; readonly folder?: string }> {
-  if (what.endsWith(".ts")) return { bundle: await compiled(what, flags.preset, flags.set) };
+  const set = [
+    ...flags.set,
+    ...(flags.guidance === undefined ? [] : [`guidance=${flags.guidance}`]),
+    ...(flags.steps === undefined ? [] : [`respacing=${flags.steps}`]),
+  ];
+  if (what.endsWith(".ts")) return { bundle: await compiled(what, flags.preset, set) };
+  const asItIs = flags.preset === undefined && set.length === 0;
   const bundle = [join(what, "bundle"), what].find((folder) => existsSync(join(folder, "program.json")));
-  if (bundle === undefined && existsSync(join(what, "train.json"))) {
+  if (existsSync(join(what, "train.json")) && !(asItIs && bundle !== undefined)) {
     const { readConfig, resolveConfig, settingsOf } = await import("../trainer/train-config.js");
     const config = resolveConfig(await readConfig(join(what, "train.json")));
     const model = what === shipped ? join(root, config.model) : config.model;
-    return { bundle: await compiled(model, flags.preset ?? config.preset, [...settingsOf(config), ...flags.set]), folder: what };
+    return { bundle: await compiled(model, flags.preset ?? config.preset, [...settingsOf(config), ...set]), folder: what };
   }
-  if (flags.preset !== undefined || flags.set.length > 0) {
-    fail("DIT7001", `${what} is compiled already: --preset and --set would change nothing`, {
+  if (!asItIs) {
+    fail("DIT7001", `${what} is compiled already: --preset, --set, --guidance and --steps would change nothing`, {
       help: "name the model file instead, with --weights",
     });
   }

@@ -34,7 +34,7 @@ export const demoSettings = {
     "sampler=ddim",
     "respacing=ddim50",
     "clipDenoised=true",
-    "guidance=3",
+    "guidance=4",
     "guidedChannels=1",
   ],
   batch: 32,

@@ -93,6 +93,9 @@ test("train, then sample from what it left, from its bundle, and from the model 
   expect(read("a.safetensors").get("x")!.shape).toEqual([5, 1, 4, 4]);
   expect([...(read("a.safetensors").get("y")!.data as Int32Array)]).toEqual([2, 0, 2, 0, 2]);
   expect(read("a.safetensors").get("x")!.data).toEqual(read("b.safetensors").get("x")!.data);
+  // Other settings than the run's: compiled anew from what the run says of itself.
+  await sampleCommand(at("run"), { ...flags, guidance: "4", steps: 3, output: at("c.safetensors") }, io);
+  expect(read("c.safetensors").get("x")!.data).not.toEqual(read("a.safetensors").get("x")!.data);
 });
 
 test("mistakes are named", async () => {
@@ -101,9 +104,9 @@ test("mistakes are named", async () => {
   await expect(sampleCommand(model, { ...flags, output: at("x.png") }, io)).rejects.toThrow(
     /no weights to draw with[\s\S]*--weights/,
   );
-  await expect(sampleCommand(at("run"), { ...flags, set: ["eta=1"], output: at("x.png") }, io)).rejects.toThrow(
-    "compiled already",
-  );
+  await expect(
+    sampleCommand(join(at("run"), "bundle"), { ...flags, set: ["eta=1"], output: at("x.png") }, io),
+  ).rejects.toThrow("compiled already");
   const other = {
     ...flags,
     set: [...small, "hiddenSize=32"],
