@@ -2,9 +2,10 @@
  * One project for each adapter. GPU projects run in processes of their own (forks), whose variables choose the driver: in threads
  * they would be ignored, and all "adapters" would silently be one. A missing driver fails its project: nothing is skipped.
  */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+import { cacheFolder } from "./src/runtime/node/cache.js";
 import { findChromium } from "./src/runtime/node/chromium.js";
 import {
   chooseDriver,
@@ -57,8 +58,16 @@ const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: read
   project(
     name,
     folders.map((folder) => `test/${folder}/**/*.test.ts`),
-    // The threshold is for test/long/memory.test.ts: large blocks that are freed go back to the system at once.
-    { ...variables(kind, width), DIT_TEST_SUBGROUP: String(width), MALLOC_MMAP_THRESHOLD_: "1048576" },
+    {
+      ...variables(kind, width),
+      DIT_TEST_SUBGROUP: String(width),
+      // For test/long/memory.test.ts: large blocks that are freed go back to the system at once.
+      MALLOC_MMAP_THRESHOLD_: "1048576",
+      // Most of the time of these tests is lavapipe's compiler; without its optimizer it takes half. What it makes must not come into the
+      // cache that people's own commands use.
+      GALLIVM_PERF: "nopt",
+      MESA_SHADER_CACHE_DIR: join(cacheFolder(), "mesa-of-tests"),
+    },
     patient,
   );
 

@@ -2,13 +2,13 @@
  * kill -9 at a random moment, and resume: the run ends with the bytes of one that nobody killed. The command is the built one, in a
  * process of its own, as a person has it; the moments are random, so that each run of this test tries others.
  */
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { checkpointPath } from "../../src/trainer/checkpoint.js";
+import { checkpointPath, listCheckpoints } from "../../src/trainer/checkpoint.js";
 
 const STEPS = 40;
 let folder: string;
@@ -45,38 +45,41 @@ const run = (args: string[]): string => {
   return stderr;
 };
 
-test("a run that is killed and goes on ends with the same bytes in every tensor", async () => {
+/** Until a run has done so many steps, and a moment more; often that is in the middle of writing a file. */
+async function after(steps: number, child: ChildProcess): Promise<void> {
+  while (!((listCheckpoints(at("run/checkpoints"))[0]?.steps ?? 0) >= steps) && child.exitCode === null) await setTimeout(1);
+  await setTimeout(Math.random() * 100);
+}
+
+test("a run that is killed twice, then stopped by Ctrl-C, and goes on each time ends with the bytes of one that nobody stopped", async () => {
   run(train("straight"));
-  const last = readFileSync(checkpointPath(at("straight/checkpoints"), STEPS));
-  for (const name of ["a", "b"]) {
-    const child = spawn(process.execPath, train(name), { stdio: "ignore" });
+  for (const steps of [1, 10]) {
+    const child = spawn(process.execPath, train("run", ...(steps > 1 ? ["--resume"] : [])), { stdio: "ignore" });
     const dead = new Promise((resolve) => child.once("exit", (_, signal) => resolve(signal)));
-    // From the first checkpoint on, within about the time that the rest takes; often in the middle of writing a file.
-    while (!existsSync(checkpointPath(at(`${name}/checkpoints`), 1)) && child.exitCode === null) await setTimeout(1);
-    await setTimeout(Math.random() * 300);
+    await after(steps, child);
     child.kill("SIGKILL");
     expect(await dead, "the run was over before it was killed").toBe("SIGKILL");
-    expect(run(train(name, "--resume"))).toMatch(/resumed from .*: step \d+, \d+ images seen/);
-    expect(readFileSync(checkpointPath(at(`${name}/checkpoints`), STEPS)).equals(last), name).toBe(true);
-    const steps = (run: string) =>
-      readFileSync(at(`${run}/loss.jsonl`), "utf8")
-        .trim()
-        .split("\n")
-        .map((line) => JSON.parse(line) as { step: number; loss: number });
-    expect(steps(name).map(({ step, loss }) => [step, loss])).toEqual(steps("straight").map(({ step, loss }) => [step, loss]));
   }
-});
 
-test("Ctrl-C ends a run with a checkpoint, and it goes on from there", async () => {
-  const child = spawn(process.execPath, train("stopped", "--checkpoint-every", "0"), { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, train("run", "--resume"), { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (text: Buffer) => (said += text.toString()));
   const ended = new Promise((resolve) => child.once("exit", resolve));
-  while (!existsSync(at("stopped/loss.jsonl")) && child.exitCode === null) await setTimeout(1);
+  await after(20, child);
   child.kill("SIGINT");
   expect(await ended).toBe(130);
+  expect(said).toMatch(/resumed from .*: step \d+, \d+ images seen/);
   expect(said).toMatch(/ending after this step, with a checkpoint/);
-  run(train("stopped", "--resume"));
-  const last = (name: string) => readFileSync(checkpointPath(at(`${name}/checkpoints`), STEPS));
-  expect(last("stopped").equals(last("straight"))).toBe(true);
+
+  expect(run(train("run", "--resume"))).toMatch(/resumed from .*: step \d+, \d+ images seen/);
+  const [straight, last] = ["straight", "run"].map((name) => readFileSync(checkpointPath(at(`${name}/checkpoints`), STEPS)));
+  expect(last!.equals(straight!)).toBe(true);
+  const losses = (name: string) =>
+    readFileSync(at(`${name}/loss.jsonl`), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { step: number; loss: number })
+      // Where it was stopped, a run says its loss once more.
+      .flatMap(({ step, loss }) => (step === 1 || step % 10 === 0 ? [[step, loss]] : []));
+  expect(losses("run")).toEqual(losses("straight"));
 });

@@ -104,9 +104,9 @@ test("mistakes are named", async () => {
   await expect(sampleCommand(model, { ...flags, output: at("x.png") }, io)).rejects.toThrow(
     /no weights to draw with[\s\S]*--weights/,
   );
-  await expect(
-    sampleCommand(join(at("run"), "bundle"), { ...flags, set: ["eta=1"], output: at("x.png") }, io),
-  ).rejects.toThrow("compiled already");
+  await expect(sampleCommand(join(at("run"), "bundle"), { ...flags, set: ["eta=1"], output: at("x.png") }, io)).rejects.toThrow(
+    "compiled already",
+  );
   const other = {
     ...flags,
     set: [...small, "hiddenSize=32"],
