@@ -46,11 +46,14 @@ const env = Object.fromEntries(
 );
 
 async function killAtCheckpoint(text: string): Promise<void> {
-  const child = spawn("bash", ["-ec", text], { env, stdio: "ignore", detached: true });
+  const child = spawn("bash", ["-ec", text], { env, stdio: ["ignore", "ignore", "pipe"], detached: true });
+  let said = "";
+  child.stderr!.on("data", (piece: Buffer) => (said += piece.toString()));
   const ended = new Promise<string | null>((resolve) => child.once("exit", (_, signal) => resolve(signal)));
   const checkpoints = join(folder, "run/checkpoints");
   const some = () => existsSync(checkpoints) && readdirSync(checkpoints).some((name) => name.startsWith("step-"));
   while (!some() && child.exitCode === null) await setTimeout(20);
+  expect(child.exitCode, said).toBe(null);
   // The whole group: the command is a child of npx, which is one of the shell.
   process.kill(-child.pid!, "SIGKILL");
   expect(await ended, "it was over before it was killed").toBe("SIGKILL");
