@@ -81,6 +81,8 @@ export default defineConfig({
         {},
         {
           exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**"],
+          // Modules are loaded once for all files: a third of the time of these tests was loading them.
+          isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
