@@ -1,9 +1,9 @@
 // One job in a process of its own, so that no job finds another's compiled kernels or garbage: `node bench/job.mjs NAME RUNS`, with the
 // driver's variables set by whoever starts it. The last line that it prints is the result as JSON.
-import { readFileSync } from "node:fs";
 import { fromDist } from "../scripts/dist.mjs";
 import { jobs } from "./jobs.mjs";
 import { matmulJob } from "./matmul.mjs";
+import { referenceKernel, repeat, timed } from "./measure.mjs";
 import { statistics } from "./statistics.mjs";
 
 const [name, count] = process.argv.slice(2);
@@ -73,18 +73,6 @@ async function runJob() {
   };
 }
 
-async function timed(task) {
-  const start = performance.now();
-  await task();
-  return performance.now() - start;
-}
-
-async function repeat(n, task) {
-  const times = [];
-  for (let i = 0; i < n; i++) times.push(await task());
-  return times;
-}
-
 /** Weights that are neither zero nor too small to be normal numbers: some CPUs are slow or fast on those. */
 async function fill(session, program) {
   let state = 1;
@@ -112,31 +100,4 @@ function inputsOf(program) {
       return [name, arrays[dtype].from({ length }, (_, i) => (values[name] ?? ((k) => Math.sin(k)))(i))];
     }),
   );
-}
-
-/** Times the reference kernel: the median of five, after one that compiles it. */
-async function referenceKernel({ device, globals }) {
-  const elements = 256 * 256;
-  const { STORAGE } = globals.GPUBufferUsage;
-  const buffers = [0, 1, 2].map(() => device.createBuffer({ size: elements * 4, usage: STORAGE }));
-  const code = readFileSync(new URL("./reference.wgsl", import.meta.url), "utf8");
-  const module = device.createShaderModule({ code });
-  const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
-  const group = device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-  });
-  const once = () =>
-    timed(async () => {
-      const encoder = device.createCommandEncoder();
-      const pass = encoder.beginComputePass();
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(elements / 64);
-      pass.end();
-      device.queue.submit([encoder.finish()]);
-      await device.queue.onSubmittedWorkDone();
-    });
-  await once();
-  return async () => statistics(await repeat(5, once)).medianMs;
 }

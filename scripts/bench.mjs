@@ -3,6 +3,8 @@
 //   npm run bench -- forward --adapter lavapipe         jobs whose name has this word, on one adapter (hardware, lavapipe, swiftshader)
 //   npm run bench -- "train fashion" --runs 10
 //   npm run bench -- matmul                             each design on each product of DiT-S, beside the arithmetic ceiling
+//   npm run bench -- --peers                            other programs beside ours, on the same work; a table and out/peers.json
+//   npm run bench -- --peers --only jax-js "forward DiT-S"
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -11,6 +13,8 @@ import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { jobs } from "../bench/jobs.mjs";
 import { matmulReport } from "../bench/matmul.mjs";
+import { peers } from "../bench/peers/peers.mjs";
+import { works } from "../bench/peers/works.mjs";
 import { ms, table } from "../bench/statistics.mjs";
 import { fromDist, root } from "./dist.mjs";
 
@@ -19,23 +23,43 @@ const { values, positionals } = parseArgs({
   options: {
     adapter: { type: "string", multiple: true },
     runs: { type: "string", default: "5" },
+    peers: { type: "boolean", default: false },
+    only: { type: "string", multiple: true },
     "no-build": { type: "boolean", default: false },
-    output: { type: "string", default: join(root, "out/bench.json") },
+    output: { type: "string" },
   },
 });
 const kinds = ["hardware", "lavapipe", "swiftshader"];
 const adapters = values.adapter ?? ["lavapipe", "swiftshader"];
 const runs = Number(values.runs);
-const chosen = jobs.filter(({ name, named }) =>
+const chosen = (values.peers ? works : jobs).filter(({ name, named }) =>
   positionals.length === 0 ? !named : positionals.some((word) => name.includes(word)),
 );
-if (adapters.some((kind) => !kinds.includes(kind)) || !(Number.isInteger(runs) && runs >= 1) || chosen.length === 0) {
+const unknown = (values.only ?? []).some((name) => !values.peers || !peers.some((peer) => peer.name === name));
+if (adapters.some((kind) => !kinds.includes(kind)) || !(Number.isInteger(runs) && runs >= 1) || chosen.length === 0 || unknown) {
+  const names = (list) => list.map(({ name }) => name).join(", ");
   console.error(`usage: npm run bench -- [JOB …] [--adapter ${kinds.join("|")}] [--runs N] [--output FILE] [--no-build]`);
-  console.error(`jobs: ${jobs.map(({ name }) => name).join(", ")}`);
+  console.error("       npm run bench -- --peers [WORK …] [--only PEER] …");
+  console.error(`jobs: ${names(jobs)}\nworks: ${names(works)}\npeers: ${names(peers)}`);
   process.exit(2);
 }
 
 if (!values["no-build"]) execFileSync(process.execPath, [join(root, "scripts/build.mjs")], { stdio: "inherit" });
+const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, node: process.version, platform: process.platform };
+const output = resolve(values.output ?? join(root, values.peers ? "out/peers.json" : "out/bench.json"));
+if (values.peers) {
+  // Not before dist/ is there.
+  const [{ comparePeers }, { peersReport }] = await Promise.all([
+    import("../bench/peers/compare.mjs"),
+    import("../bench/peers/report.mjs"),
+  ]);
+  const results = await comparePeers({ works: chosen, adapters, only: values.only, runs });
+  save({ results });
+  const text = `${heading()}\n\n${peersReport(results)}\n`;
+  writeFileSync(output.replace(/(\.json)?$/, ".md"), text);
+  console.log(text);
+  process.exit(0);
+}
 const { chooseDriver, driverEnv } = await fromDist("runtime/node/driver.js");
 // Compile jobs need no adapter.
 const work = chosen.flatMap((job) => (job.kind === "compile" ? [{ job }] : adapters.map((adapter) => ({ job, adapter }))));
@@ -50,14 +74,8 @@ for (const { job, adapter } of work) {
   }
 }
 
-const output = resolve(values.output);
-mkdirSync(dirname(output), { recursive: true });
-const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, node: process.version, platform: process.platform };
-writeFileSync(
-  output,
-  `${JSON.stringify({ commit: commit(), date: new Date().toISOString(), machine, runs, results, failures }, null, 2)}\n`,
-);
-console.log(`commit ${commit()}, Node ${process.version}, ${machine.cores} × ${machine.cpu}, ${runs} runs after warm-up\n`);
+save({ results, failures });
+console.log(`${heading()}\n`);
 console.log(report());
 for (const r of results) if (r.kind === "matmul") console.log(`\n${matmulReport(r)}`);
 console.log(`\nwrote ${output}`);
@@ -81,6 +99,16 @@ function measure(job, adapter) {
   } finally {
     rmSync(cache, { recursive: true, force: true });
   }
+}
+
+function save(found) {
+  mkdirSync(dirname(output), { recursive: true });
+  const about = { commit: commit(), date: new Date().toISOString(), machine, runs };
+  writeFileSync(output, `${JSON.stringify({ ...about, ...found }, null, 2)}\n`);
+}
+
+function heading() {
+  return `commit ${commit()}, Node ${process.version}, ${machine.cores} × ${machine.cpu}, ${runs} runs after warm-up`;
 }
 
 function commit() {

@@ -1,0 +1,39 @@
+// Who is measured. `gpu`: through WebGPU on the adapter that was chosen, else on the CPU. `kinds`: what it can do. `module` exports a
+// function for each kind: it takes a task and gives, loaded and ready,
+//   forward: { run(): Promise<Float32Array> }                       the output [batch, channel, height, width]
+//   train:   { step(): Promise<number>,                             one step on the task's batch; the loss before it
+//              gradients(): Promise<Map<name, Float32Array>> }      after the first step: of each trained weight, as checkpoints have it
+// Inputs are uploaded and results read back in every run, by all alike. `ahead` is a module whose `ahead(task)` makes, before the clock
+// runs, what one has on disk when it is used: a compiled bundle, an ONNX file. `page`: what a page downloads, see download.mjs.
+const both = ["forward", "train"];
+
+export const peers = [
+  { name: "dit-compile", ours: true, gpu: true, kinds: both, module: "./dit-compile.mjs", ahead: "./dit-compile.mjs" },
+  {
+    ...{ name: "jax-js", package: "@jax-js/jax", gpu: true, kinds: both, module: "./jax-js.mjs" },
+    page: { entry: "jax-js.mjs", unused: /webgl/ },
+  },
+  {
+    ...{ name: "tensorflow-js", package: "@tensorflow/tfjs", gpu: true, kinds: both, module: "./tensorflow-js.mjs" },
+    page: { entry: "tensorflow-js.mjs" },
+  },
+  {
+    ...{ name: "onnxruntime-web", package: "onnxruntime-web", gpu: true, kinds: ["forward"], module: "./onnxruntime-web.mjs" },
+    ahead: "./onnx-model.mjs",
+    page: {
+      entry: "onnxruntime-web.mjs",
+      files: ["onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm"],
+    },
+  },
+  {
+    ...{
+      name: "onnxruntime-node",
+      package: "onnxruntime-node",
+      gpu: false,
+      kinds: ["forward"],
+      module: "./onnxruntime-node.mjs",
+    },
+    ahead: "./onnx-model.mjs",
+  },
+  { name: "torch", gpu: false, kinds: both, module: "./torch.mjs" },
+];
