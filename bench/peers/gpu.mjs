@@ -8,6 +8,16 @@ export function offerGpu({ gpu, globals }) {
   Object.assign(globalThis, globals);
   const navigator = { gpu, userAgent: `Node.js/${process.versions.node}`, hardwareConcurrency: availableParallelism() };
   Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true, writable: true });
+  takeSharedMemory(globals.GPUQueue.prototype);
+}
+
+/** A page's queue takes views of shared memory (that of WebAssembly with threads); Dawn's binding for Node does not. */
+function takeSharedMemory(queue) {
+  const { writeBuffer } = queue;
+  queue.writeBuffer = function (buffer, offset, data, ...part) {
+    const shared = ArrayBuffer.isView(data) && data.buffer instanceof SharedArrayBuffer;
+    return writeBuffer.call(this, buffer, offset, shared ? data.slice() : data, ...part);
+  };
 }
 
 /**
