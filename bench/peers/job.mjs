@@ -65,7 +65,7 @@ async function measured() {
     ...about,
     ...(program.version ? { version: program.version } : {}),
     ...statistics(times),
-    cpuMs: statistics(cpu).medianMs,
+    cpuMs: peer.outside ? undefined : statistics(cpu).medianMs,
     ...{ referenceBeforeMs, referenceAfterMs },
     ...{ dispatches: each("dispatches"), submits: each("submits"), buffers: each("buffers") },
     ...{ pipelines: after?.pipelines, peakBytes: after?.peakBytes },

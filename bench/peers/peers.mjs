@@ -5,6 +5,7 @@
 //              gradients(): Promise<Map<name, Float32Array>> }      after the first step: of each trained weight, as checkpoints have it
 // Inputs are uploaded and results read back in every run, by all alike. `ahead` is a module whose `ahead(task)` makes, before the clock
 // runs, what one has on disk when it is used: a compiled bundle, an ONNX file. `page`: what a page downloads, see download.mjs.
+// `outside`: the work is done in another process, whose processor time is not seen.
 const both = ["forward", "train"];
 
 export const peers = [
@@ -35,5 +36,5 @@ export const peers = [
     },
     ahead: "./onnx-model.mjs",
   },
-  { name: "torch", gpu: false, kinds: both, module: "./torch.mjs" },
+  { name: "torch", gpu: false, outside: true, kinds: both, module: "./torch.mjs" },
 ];

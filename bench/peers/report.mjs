@@ -2,8 +2,8 @@
 import { ms } from "../statistics.mjs";
 
 const head = [
-  ...["program", "load s", "first run s", "median ms", "spread", "× ours", "GFLOP/s"],
-  ...["dispatches", "submits", "pipelines", "peak MB", "page KB", "differs by"],
+  ...["program", "load s", "first run s", "median ms", "spread", "× ours", "CPU ms", "GFLOP/s"],
+  ...["dispatches", "submits", "pipelines", "peak MB", "page KB", "plain kernel ms", "differs by"],
 ];
 
 export function peersReport(results) {
@@ -24,13 +24,17 @@ function row(p, ours, macs) {
   const seconds = (time) => (time / 1000).toPrecision(2);
   const differs = Math.max(...p.check.map(({ relative }) => relative ?? Number.POSITIVE_INFINITY));
   const timed = p.wrong
-    ? ["", "", "", ""]
-    : [ms(p.medianMs), `${Math.round(p.spread * 100)} %`, ratio(p.medianMs, ours), ((2e-6 * macs) / p.medianMs).toPrecision(3)];
+    ? ["", "", "", "", ""]
+    : [
+        ...[ms(p.medianMs), `${Math.round(p.spread * 100)} %`, ratio(p.medianMs, ours)],
+        ...[ms(p.cpuMs), ((2e-6 * macs) / p.medianMs).toPrecision(3)],
+      ];
   return [
     ...[name, seconds(p.loadMs), seconds(p.firstMs), ...timed],
     ...[p.dispatches, p.submits, p.pipelines].map((n) => String(n ?? "")),
     p.peakBytes ? (p.peakBytes / 1e6).toFixed(0) : "",
     p.downloadBytes ? (p.downloadBytes / 1e3).toFixed(0) : "",
+    p.referenceBeforeMs === undefined ? "" : `${ms(p.referenceBeforeMs)} → ${ms(p.referenceAfterMs)}`,
     `${p.wrong ? "wrong, " : ""}${differs.toExponential(0)}`,
   ];
 }

@@ -1,5 +1,5 @@
-// PyTorch on the CPU, in a Python process that is spoken to by lines. Where python3 cannot import torch this says so.
-import { spawn } from "node:child_process";
+// PyTorch on the CPU, in a Python process that is spoken to by lines. Where no python3 can import torch, its last word says so.
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -34,10 +34,16 @@ export async function train(task) {
 
 const floats = ({ buffer, byteOffset, byteLength }) => new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
 
+/** The first python3 that has torch: Debian's package is the system's own, which may not be the first on PATH. */
+const python = () =>
+  ["python3", "/usr/bin/python3"].find((command) => spawnSync(command, ["-c", "import torch"]).status === 0) ?? "python3";
+
 /** { ask(line), and what the process says of itself: version, names of the trained weights }. */
 async function start({ folder }) {
   const script = join(import.meta.dirname, "torch_dit.py");
-  const child = spawn("python3", [script, folder], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(python(), [script, folder], { stdio: ["pipe", "pipe", "pipe"] });
+  // A process that has ended takes no more lines; that it ended is said by `answer`.
+  child.stdin.on("error", () => {});
   const complaints = [];
   createInterface({ input: child.stderr }).on("line", (line) => complaints.push(line));
   const lines = createInterface({ input: child.stdout });

@@ -76,7 +76,7 @@ def dit(x, features, y):
     patches = x.reshape(batch, -1, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5).reshape(batch, grid * grid, -1)
     tokens = dense(patches, "x_embedder.proj") + weights["pos_embed"]
     time = dense(F.silu(dense(features, "t_embedder.mlp.0")), "t_embedder.mlp.2")
-    condition = F.silu(time + F.embedding(y, weights["y_embedder.embedding_table"]))
+    condition = F.silu(time + F.embedding(y, weights["y_embedder.embedding_table.weight"]))
     for i in range(task["depth"]):
         tokens = block(tokens, condition, f"blocks.{i}")
     shift, scale = modulation(condition, "final_layer.adaLN_modulation.1", 2)
