@@ -2,11 +2,11 @@
  * The curve of a training run: the loss large, and below it what else was recorded: gradient norm, the parts of the loss, learning rate.
  * One layout, put down as PNG for the run's folder and as SVG for its page.
  */
-import { legend, panel } from "./chart/chart.js";
-import type { Drawing, Shape } from "./chart/drawing.js";
-import { drawingPng } from "./chart/png.js";
-import type { Series } from "./chart/series.js";
-import { drawingSvg } from "./chart/svg.js";
+import { legend, panel } from "../chart/chart.js";
+import type { Drawing, Shape } from "../chart/drawing.js";
+import { drawingPng } from "../chart/png.js";
+import type { Series } from "../chart/series.js";
+import { drawingSvg } from "../chart/svg.js";
 
 /** What a curve takes from a record of a run; null where a number was not finite. Records are in the order of their steps. */
 export interface CurveRecord {

@@ -5,7 +5,7 @@
  * One file that opens from the disk: no network, no file beside it but the grids. It reads well without its script, which only adds a
  * slider over the grids. Everything that comes from outside is escaped.
  */
-import { escapeXml } from "./chart/svg.js";
+import { escapeXml } from "../chart/svg.js";
 import { type CurveRecord, curveSvg } from "./curve.js";
 import { pageScript, pageStyle } from "./report-style.js";
 import {

@@ -1,5 +1,5 @@
 /** Tables of a run's page, and how it writes numbers. */
-import { escapeXml } from "./chart/svg.js";
+import { escapeXml } from "../chart/svg.js";
 
 /** What the page shows of a compile report (`src/compile/report.ts`); this room does not know the compiler. */
 export interface CompileReport {

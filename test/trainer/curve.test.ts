@@ -1,8 +1,8 @@
 /** The curve of a run, as the pixels and the marks that it consists of. */
 import { decode } from "fast-png";
 import { expect, test } from "vitest";
-import { linearScale, scaleFor } from "../../src/trainer/chart/scale.js";
-import { reachOf, runsOf, smooth } from "../../src/trainer/chart/series.js";
+import { linearScale, scaleFor } from "../../src/chart/scale.js";
+import { reachOf, runsOf, smooth } from "../../src/chart/series.js";
 import { type CurveRecord, curvePng, curveSvg } from "../../src/trainer/curve.js";
 
 const records = (count: number, loss: (i: number) => number | null): CurveRecord[] =>
