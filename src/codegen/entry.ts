@@ -16,6 +16,7 @@ import { mul, product, type Size, sameSize } from "../program/size.js";
 import { accumulateBody, type Gradient, gradientsOfNorm, gradientsOfSums, operandsOf, squaresBody } from "./gradients.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
+import { type StorageWork, together, total, workOf } from "./work.js";
 
 /** How the labels of dispatches begin that take the second stage of sums. */
 export const SECOND_STAGE = "second stage:";
@@ -36,6 +37,7 @@ interface Held {
   readonly ofPack: RegionKernel;
   readonly bindings: readonly number[];
   readonly label: string;
+  readonly work: StorageWork;
 }
 
 /** What the functions of a program share. */
@@ -189,12 +191,13 @@ export class EntryFn {
     const region: Region = { kind, body, params, results, windows, bindings, batch: 1 };
     const kernel = this.host.kernel(region, label);
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
-    if (pack === undefined) this.pushKernel(kernel, bound, label);
-    else this.hold(pack, { kernel, ofPack: this.host.kernel({ ...region, wholePacks: true }, label), bindings: bound, label });
+    const own = { kernel, bindings: bound, label, work: workOf(body, inputs, outputs) };
+    if (pack === undefined) this.pushKernel(own);
+    else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, label) });
   }
 
-  private pushKernel({ id, uniforms, extent }: RegionKernel, bindings: readonly number[], label: string): void {
-    this.push({ kernel: id(), bindings, uniforms, extent, label });
+  private pushKernel({ kernel: { id, uniforms, extent }, bindings, label, work }: Omit<Held, "ofPack">): void {
+    this.push({ kernel: id(), bindings, uniforms, extent, label, work: total(work) });
   }
 
   private push(dispatch: Dispatch): void {
@@ -227,17 +230,20 @@ export class EntryFn {
         h.ofPack.uniforms.every((size, i) => sameSize(size, ofPack.uniforms[i]!) || isElements(i)) &&
         h.bindings.every((id, i) => (this.host.packOf(id) ?? id) === bindings[i]),
     );
-    if (!alike) for (const h of held) this.pushKernel(h.kernel, h.bindings, h.label);
+    if (!alike) for (const h of held) this.pushKernel(h);
     else {
       const elements = (this.host.bytesOf(pack) as number) / 4;
       const uniforms = ofPack.uniforms.map((size, i) => (isElements(i) ? elements : size));
-      this.pushKernel({ ...ofPack, uniforms, extent: [elements] }, bindings, `${label} and ${held.length - 1} more`);
+      const kernel = { ...ofPack, uniforms, extent: [elements] };
+      const works = held.map((h) => h.work);
+      const work = together(works, (id) => this.host.packOf(id) !== undefined);
+      this.pushKernel({ kernel, bindings, label: `${label} and ${held.length - 1} more`, work });
     }
   }
 
   /** Updates whose pack did not come together run one by one. */
   private release(): void {
-    for (const updates of this.held.values()) for (const h of updates) this.pushKernel(h.kernel, h.bindings, h.label);
+    for (const updates of this.held.values()) for (const h of updates) this.pushKernel(h);
     this.held.clear();
   }
 

@@ -2,8 +2,8 @@
  * What a function costs: multiply-adds, operations and bytes moved, as polynomials of the batch. In the graph stage every op counts as
  * if it were a kernel of its own (views move nothing); in the kernel stage a region moves its inputs and outputs and computes its body.
  */
-import { add, mul, type Size } from "../program/size.js";
-import type { Fn, Module, Node, Value } from "./graph.js";
+import { add, mul, type Size, sub } from "../program/size.js";
+import { type Fn, type Module, type Node, readers, type Value } from "./graph.js";
 import { opRow } from "./ops/index.js";
 import { bodyOf, GRADIENT, REGION } from "./region.js";
 import { type DType, numel, type TensorType } from "./types.js";
@@ -45,3 +45,38 @@ const plus = (a: CostTotal, b: CostTotal): CostTotal => ({
   flops: add(a.flops, b.flops),
   bytes: add(a.bytes, b.bytes),
 });
+
+/** Bytes that a function reads of each parameter and writes of each result. */
+export interface Traffic {
+  readonly reads: readonly Size[];
+  readonly writes: readonly Size[];
+}
+
+/**
+ * What a kernel that computes `fn` has to move at least: each element of a parameter that it looks at, once. Views narrow what is looked
+ * at, and of a table that is gathered from, a row counts as often as it is asked for.
+ */
+export function trafficOf(fn: Fn): Traffic {
+  const readersOf = readers(fn);
+  const results = new Set(fn.results.map(({ value }) => value));
+  const looked = (v: Value): Size => {
+    const whole = numel(v.type);
+    if (results.has(v)) return whole;
+    const parts = (readersOf.get(v) ?? []).map(({ op, outputs: [out] }): Size => {
+      const { kind } = opRow(op).fusion;
+      return kind === "view" ? looked(out!) : kind === "indexed" ? numel(out!.type) : whole;
+    });
+    return neverMore(parts.reduce(add, 0), whole);
+  };
+  const bytes = (elements: Size, { dtype }: TensorType): Size => mul(elements, dtypeBytes(dtype));
+  return {
+    reads: fn.params.map(({ value }) => bytes(looked(value), value.type)),
+    writes: fn.results.map(({ value }) => typeBytes(value.type)),
+  };
+}
+
+/** `most` where `size` is at least that at every batch, else `size`. */
+export function neverMore(size: Size, most: Size): Size {
+  const beyond = sub(size, most);
+  return (typeof beyond === "number" ? [beyond] : beyond).every((c) => c >= 0) ? most : size;
+}

@@ -110,6 +110,20 @@ export interface Kernel {
   readonly variants: readonly Variant[];
 }
 
+/**
+ * What a dispatch has to do, whichever variant runs it: counted when compiled, from what is computed, not from how. A kernel may do more
+ * (read a tile twice, compute an epilogue's operand again); what it is short of its time is its own.
+ */
+export interface Work {
+  /** Multiply-adds of contractions. */
+  readonly macs: Size;
+  /** Two for each multiply-add, and one for each element that any other operation makes or sums up, an exponential like an addition. */
+  readonly flops: Size;
+  /** Bytes of storages that it looks at, each once. */
+  readonly read: Size;
+  readonly written: Size;
+}
+
 export interface Dispatch {
   readonly kernel: number;
   /** Storage ids, one per storage binding, each at most once. */
@@ -119,6 +133,7 @@ export interface Dispatch {
   readonly extent: readonly Size[];
   /** "dot %q @ dit.graph.ts:41:12": the WebGPU label, and what errors say. */
   readonly label: string;
+  readonly work: Work;
 }
 
 /** A flat list of dispatches, run once or `repeat` times. Between any two dispatches a submit may be cut. */

@@ -99,7 +99,15 @@ const port = record({
   storage: count,
   kind: oneOf("input", "parameter", "constant", "state", "output"),
 });
-const dispatch = record({ kernel: count, bindings: list(count, 1), uniforms: list(size), extent: list(size, 1), label: text });
+const work = record({ macs: size, flops: size, read: size, written: size });
+const dispatch = record({
+  kernel: count,
+  bindings: list(count, 1),
+  uniforms: list(size),
+  extent: list(size, 1),
+  label: text,
+  work,
+});
 
 const init: Check = (value, at, say) => {
   const rules: Readonly<Record<string, Check>> = {

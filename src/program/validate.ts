@@ -213,7 +213,7 @@ function checkPort(port: Port, entry: string, program: Program, say: Say): void 
 
 function checkDispatches(program: Program, entryName: string, say: Say): void {
   const entry = program.entries.find(({ name }) => name === entryName)!;
-  for (const { label, kernel: id, bindings, uniforms, extent } of entry.segments.flatMap((segment) => segment.dispatches)) {
+  for (const { label, kernel: id, bindings, uniforms, extent, work } of entry.segments.flatMap((segment) => segment.dispatches)) {
     const at = `${entryName}: "${label}"`;
     const kernel = program.kernels[id];
     if (!kernel) {
@@ -233,5 +233,9 @@ function checkDispatches(program: Program, entryName: string, say: Say): void {
     }
     const bad = extent.find((size) => SAMPLE_BATCHES.some((batch) => evaluate(size, batch) < 0));
     if (bad !== undefined) say(`${at} has a negative extent ${JSON.stringify(bad)}`);
+    for (const key of ["macs", "flops", "read", "written"] as const) {
+      if (SAMPLE_BATCHES.every((batch) => evaluate(work[key], batch) >= 0)) continue;
+      say(`${at} has negative work: ${key} ${JSON.stringify(work[key])}`);
+    }
   }
 }

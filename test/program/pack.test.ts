@@ -114,7 +114,8 @@ describe("packing a program", () => {
     const { program } = tiny();
     const entry = program.entries[0]!;
     const [mul, add] = entry.segments[0]!.dispatches;
-    const copy = { kernel: 3, bindings: [6, 7], uniforms: [4], extent: [4], label: "copy" };
+    const work = { macs: 0, flops: 0, read: 16, written: 16 };
+    const copy = { kernel: 3, bindings: [6, 7], uniforms: [4], extent: [4], label: "copy", work };
     const repeated = {
       ...entry,
       segments: [

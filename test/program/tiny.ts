@@ -91,8 +91,22 @@ const program: Program = {
         {
           repeat: 1,
           dispatches: [
-            { kernel: 0, bindings: [0, 1, 3], uniforms: [B4], extent: [B4], label: "mul %ax @ tiny.ts:3:1" },
-            { kernel: 1, bindings: [3, 2, 8, 9, 4], uniforms: [B4], extent: [B4], label: "add %y @ tiny.ts:4:1" },
+            {
+              kernel: 0,
+              bindings: [0, 1, 3],
+              uniforms: [B4],
+              extent: [B4],
+              label: "mul %ax @ tiny.ts:3:1",
+              work: { macs: 0, flops: B4, read: [16, 16], written: [0, 16] },
+            },
+            {
+              kernel: 1,
+              bindings: [3, 2, 8, 9, 4],
+              uniforms: [B4],
+              extent: [B4],
+              label: "add %y @ tiny.ts:4:1",
+              work: { macs: 0, flops: [0, 8], read: [16, 24], written: [0, 16] },
+            },
           ],
         },
       ],
@@ -102,8 +116,32 @@ const program: Program = {
       inputs: [{ name: "step", dtype: "u32", axes: [], shape: [], storage: 5, kind: "state" }],
       outputs: [{ name: "out", dtype: "f32", axes: ["width"], shape: [4], storage: 7, kind: "output" }],
       segments: [
-        { repeat: 5, dispatches: [{ kernel: 2, bindings: [1, 5, 6], uniforms: [4], extent: [4], label: "tick @ tiny.ts:8:1" }] },
-        { repeat: 1, dispatches: [{ kernel: 3, bindings: [6, 7], uniforms: [4], extent: [4], label: "copy @ tiny.ts:9:1" }] },
+        {
+          repeat: 5,
+          dispatches: [
+            {
+              kernel: 2,
+              bindings: [1, 5, 6],
+              uniforms: [4],
+              extent: [4],
+              label: "tick @ tiny.ts:8:1",
+              work: { macs: 4, flops: 9, read: 36, written: 20 },
+            },
+          ],
+        },
+        {
+          repeat: 1,
+          dispatches: [
+            {
+              kernel: 3,
+              bindings: [6, 7],
+              uniforms: [4],
+              extent: [4],
+              label: "copy @ tiny.ts:9:1",
+              work: { macs: 0, flops: 0, read: 16, written: 16 },
+            },
+          ],
+        },
       ],
     },
   ],

@@ -96,6 +96,11 @@ describe("validate", () => {
       "has an extent of rank 2",
     ],
     [
+      "negative work",
+      (p: Loose) => put(at(p, "entries", 1, "segments", 0, "dispatches", 0, "work"), "read", [8, -4]),
+      'count: "tick @ tiny.ts:8:1" has negative work: read [8,-4]',
+    ],
+    [
       "a last variant with wishes",
       (p: Loose) => put(at(p, "kernels", 3, "variants", 0), "requires", { features: ["shader-f16"] }),
       "requires something of the device",

@@ -1,0 +1,56 @@
+/**
+ * What a dispatch has to do: the work of its body, with the bytes by storage, so that dispatches that become one (updates of the weights
+ * of a pack) count what they share once.
+ */
+import { costOf, neverMore, trafficOf, typeBytes } from "../ir/cost.js";
+import type { Fn } from "../ir/graph.js";
+import type { Work } from "../program/program.js";
+import { add, type Size } from "../program/size.js";
+
+export interface StorageWork {
+  readonly macs: Size;
+  readonly flops: Size;
+  /** Bytes by storage id. */
+  readonly read: ReadonlyMap<number, Size>;
+  readonly written: ReadonlyMap<number, Size>;
+}
+
+/** `inputs` and `outputs` are the storages of the body's parameters and results. */
+export function workOf(body: Fn, inputs: readonly number[], outputs: readonly number[]): StorageWork {
+  const { macs, flops } = costOf({ stage: "kernel", fns: [body] }, body);
+  const { reads, writes } = trafficOf(body);
+  const read = new Map<number, Size>();
+  inputs.forEach((id, i) => {
+    // Two parameters may be one storage, looked at in two ways.
+    read.set(id, neverMore(add(read.get(id) ?? 0, reads[i]!), typeBytes(body.params[i]!.value.type)));
+  });
+  const written = new Map<number, Size>();
+  outputs.forEach((id, i) => {
+    written.set(id, add(written.get(id) ?? 0, writes[i]!));
+  });
+  return { macs, flops, read, written };
+}
+
+/** Several dispatches as one. `part`: a storage that each has another of, so that its bytes add up; any other is there once. */
+export function together(works: readonly StorageWork[], part: (storage: number) => boolean): StorageWork {
+  const merged = (pick: (work: StorageWork) => ReadonlyMap<number, Size>) => {
+    const bytes = new Map<number, Size>();
+    for (const work of works) {
+      for (const [id, size] of pick(work)) bytes.set(id, part(id) ? add(bytes.get(id) ?? 0, size) : size);
+    }
+    return bytes;
+  };
+  return {
+    macs: works.map(({ macs }) => macs).reduce(add, 0),
+    flops: works.map(({ flops }) => flops).reduce(add, 0),
+    read: merged(({ read }) => read),
+    written: merged(({ written }) => written),
+  };
+}
+
+export const total = ({ macs, flops, read, written }: StorageWork): Work => ({
+  macs,
+  flops,
+  read: [...read.values()].reduce(add, 0),
+  written: [...written.values()].reduce(add, 0),
+});
