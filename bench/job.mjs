@@ -33,6 +33,7 @@ async function compileJob() {
 async function runJob() {
   const { requestDevice } = await fromDist("runtime/node/dawn.js");
   const { createSession } = await fromDist("runtime/session.js");
+  const { fillWeights, madeUpInputs } = await fromDist("profiler/fill.js");
   const { bundle, report } = await compile(model, { preset: job.preset, batch: job.batch, entries: [job.entry] });
   const dawn = await requestDevice();
   const reference = await referenceKernel(dawn);
@@ -42,8 +43,11 @@ async function runJob() {
   const loadMs = await timed(async () => {
     session = await createSession(bundle, dawn.device, { batch: job.batch, entries: [job.entry] });
   });
-  await fill(session, bundle.program);
-  const inputs = inputsOf(bundle.program);
+  await fillWeights(session);
+  const inputs = madeUpInputs(
+    bundle.program.entries.find(({ name }) => name === job.entry),
+    job.batch,
+  );
   const step = (given) =>
     timed(async () => {
       await session.submit(job.entry, given);
@@ -73,31 +77,4 @@ async function runJob() {
   };
 }
 
-/** Weights that are neither zero nor too small to be normal numbers: some CPUs are slow or fast on those. */
-async function fill(session, program) {
-  let state = 1;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  };
-  for (const { name, shape } of program.parameters) {
-    await session.write(
-      name,
-      Float32Array.from({ length: shape.reduce((n, size) => n * size, 1) }, () => 0.02 * next()),
-    );
-  }
-}
-
-function inputsOf(program) {
-  const entry = program.entries.find((candidate) => candidate.name === job.entry);
-  const sizeAt = (size) => (typeof size === "number" ? size : size.reduceRight((sum, c) => sum * job.batch + c, 0));
-  const values = { t: (i) => (37 * i) % 1000, y: (i) => i % 10, seed: () => 1, first: () => 0 };
-  const arrays = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
-  const inputs = entry.inputs.filter(({ kind }) => kind === "input");
-  return Object.fromEntries(
-    inputs.map(({ name, dtype, shape }) => {
-      const length = shape.reduce((n, size) => n * sizeAt(size), 1);
-      return [name, arrays[dtype].from({ length }, (_, i) => (values[name] ?? ((k) => Math.sin(k)))(i))];
-    }),
-  );
 }

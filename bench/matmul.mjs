@@ -1,7 +1,6 @@
 // Each design of the matmul on the products of DiT-S, and, in turn with them, the adapter's arithmetic ceiling. What part of the ceiling a
 // design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process, whose own threads do
 // the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of idle cores.
-import { readFileSync } from "node:fs";
 import { fromDist } from "../scripts/dist.mjs";
 import { ms, statistics, table } from "./statistics.mjs";
 
@@ -29,18 +28,19 @@ const shapes = [
 ];
 /** Least work of one timed submit, so that starting it costs little beside it. */
 const FLOP = 1e8;
-const FMA_FLOP = 2 * 16 * 512 * 128 * 64;
 
 export async function matmulJob(runs) {
-  const [{ requestDevice }, { createSession }] = await Promise.all(["runtime/node/dawn.js", "runtime/session.js"].map(fromDist));
+  const [{ requestDevice }, { createSession }, { fmaCeiling }] = await Promise.all(
+    ["runtime/node/dawn.js", "runtime/session.js", "profiler/ceilings.js"].map(fromDist),
+  );
   const bundleOf = await bundler();
   const dawn = await requestDevice();
-  const ceiling = await fmaKernel(dawn);
+  const ceiling = await fmaCeiling(dawn.device);
   const results = [];
   for (const shape of shapes) {
     const flop = 2 * shape.m * shape.n * shape.k;
     const repeat = Math.max(1, Math.round(FLOP / flop));
-    const candidates = [{ name: "ceiling", flop: FMA_FLOP, once: ceiling, times: [] }];
+    const candidates = [{ name: "ceiling", flop: ceiling.flops, once: () => ceiling.run(), times: [] }];
     for (const name of shape.designs) {
       const bundle = bundleOf(shape, name, repeat);
       if (!bundle.program.kernels[0].variants.some((v) => v.name.startsWith(name.split("-")[0]))) continue;
@@ -194,32 +194,6 @@ function inputsOf(program) {
       Float32Array.from({ length: shape.reduce((n, size) => n * size, 1) }, (_, i) => Math.sin(i)),
     ]),
   );
-}
-
-async function fmaKernel({ device, globals }) {
-  const { STORAGE, COPY_DST } = globals.GPUBufferUsage;
-  const invocations = 128 * 64;
-  const buffer = device.createBuffer({ size: 4 * (2 + invocations), usage: STORAGE | COPY_DST });
-  device.queue.writeBuffer(buffer, 0, new Float32Array([0.999, 0.5]));
-  const code = readFileSync(new URL("./fma.wgsl", import.meta.url), "utf8");
-  const module = device.createShaderModule({ code });
-  const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
-  const group = device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: [{ binding: 0, resource: { buffer } }],
-  });
-  const once = async () => {
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(invocations / 64);
-    pass.end();
-    device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
-  };
-  await once();
-  return once;
 }
 
 async function timed(task) {

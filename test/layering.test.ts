@@ -24,13 +24,19 @@ const may: Readonly<Record<string, readonly string[]>> = {
   // A web bundle ships this and never a line of compiler.
   runtime: ["program"],
   "runtime/node": ["runtime", "program", "diagnostics"],
+  // Axes, lines and dots as SVG and PNG.
+  chart: [],
+  profiler: ["chart", "runtime", "program", "diagnostics"],
   data: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
-  trainer: ["data", "runtime", "runtime/node", "formats", "program", "diagnostics"],
+  trainer: ["chart", "data", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],
   // What Node does with a bundle: read it, give it weights, run it.
   node: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   // Of the compiler it sees compile(), and what it prints: passes and their IR.
-  cli: ["compile", "node", "trainer", "data", "formats", "runtime", "runtime/node", "passes", "ir", "program", "diagnostics"],
+  cli: [
+    ...["compile", "node", "trainer", "profiler", "data", "formats", "runtime", "runtime/node"],
+    ...["passes", "ir", "program", "diagnostics"],
+  ],
   // The two public faces.
   language: ["dsl", "training", "diffusion"],
   index: ["language", "compile", "diagnostics"],

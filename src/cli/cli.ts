@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { register as compile } from "./compile.js";
 import { register as doctor } from "./doctor.js";
 import { exitCode, type Io, terminal } from "./io.js";
+import { register as profile } from "./profile.js";
 import { register as run } from "./run.js";
 import { register as sample } from "./sample.js";
 import { register as train } from "./train.js";
@@ -33,6 +34,6 @@ function commands(io: Io, json: boolean): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("  help: dit-compile --help lists the commands, dit-compile COMMAND --help their options");
   // Help lists them in this order.
-  for (const register of [compile, train, sample, run, doctor]) register(program, io);
+  for (const register of [compile, train, sample, run, profile, doctor]) register(program, io);
   return program;
 }

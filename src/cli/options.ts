@@ -24,6 +24,14 @@ export const wholeNumber =
       : fail("DIT7001", `${option} ${text}: expected a whole number from ${least}`);
   };
 
+/** A number above 0. */
+export const positiveNumber =
+  (option: string) =>
+  (text: string): number => {
+    const n = /^\d+(\.\d+)?(e[+-]?\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    return Number.isFinite(n) && n > 0 ? n : fail("DIT7001", `${option} ${text}: expected a number above 0`);
+  };
+
 /** `key=value` texts of a repeatable option; the last of a key counts. */
 export const pairs = (option: string, texts: readonly string[], form = "key=value"): Record<string, string> =>
   Object.fromEntries(

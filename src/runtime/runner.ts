@@ -32,7 +32,11 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** Encoded after the last dispatch, in its submit. */
   readonly tail?: ((encoder: GPUCommandEncoder) => void) | undefined;
+  readonly timestamps?: Timestamps | undefined;
 }
+
+/** Where the device's clock writes the begin and end of a dispatch, by its position in the run; each is then a pass of its own. */
+export type Timestamps = (dispatch: number) => GPUComputePassTimestampWrites;
 
 interface Range {
   readonly segment: RecordedSegment;
@@ -81,6 +85,7 @@ export class Runner {
 
   /** Submits everything; returns when the last submit is made, not when it is done (`idle` waits for that). */
   async run(label: string, segments: readonly RecordedSegment[], options: RunOptions = {}): Promise<void> {
+    let dispatch = 0;
     const total = segments.reduce((sum, { repeat }) => sum + (repeat > 1 ? repeat : 0), 0);
     for (const unit of cut(segments, this.#budgetMs, options.onStep !== undefined || options.signal !== undefined)) {
       while (this.#flying.length >= IN_FLIGHT) await this.#landed();
@@ -89,7 +94,11 @@ export class Runner {
         const text = `${label} was stopped after ${unit.rounds} of ${total} steps or less`;
         throw new DitRuntimeError("DIT6008", text, undefined, { cause: options.signal.reason });
       }
-      this.#submit(label, unit, unit.last ? options.tail : undefined, () => {
+      const encoder = this.#device.createCommandEncoder({ label });
+      if (options.timestamps) dispatch = encodeTimed(encoder, unit.ranges, dispatch, options.timestamps);
+      else encodeUnit(encoder, label, unit.ranges);
+      if (unit.last) options.tail?.(encoder);
+      this.#submit(encoder, unit, () => {
         if (unit.rounds > 0) options.onStep?.(Math.min(unit.rounds, total), total);
       });
     }
@@ -106,12 +115,7 @@ export class Runner {
     await this.#guard.settle(this.#flying.shift()!);
   }
 
-  #submit(label: string, unit: Unit, tail: RunOptions["tail"], onDone: () => void): void {
-    const encoder = this.#device.createCommandEncoder({ label });
-    const pass = encoder.beginComputePass({ label });
-    for (const { segment, from, to } of unit.ranges) encodeSteps(pass, segment.steps, from, to);
-    pass.end();
-    tail?.(encoder);
+  #submit(encoder: GPUCommandEncoder, unit: Unit, onDone: () => void): void {
     const begin = performance.now();
     this.#device.queue.submit([encoder.finish()]);
     const done = this.#device.queue.onSubmittedWorkDone().then(() => {
@@ -124,6 +128,24 @@ export class Runner {
     done.catch(() => {});
     this.#flying.push(done);
   }
+}
+
+function encodeUnit(encoder: GPUCommandEncoder, label: string, ranges: readonly Range[]): void {
+  const pass = encoder.beginComputePass({ label });
+  for (const { segment, from, to } of ranges) encodeSteps(pass, segment.steps, from, to);
+  pass.end();
+}
+
+/** A pass for each dispatch, the first of them number `next` of the run; gives the number that comes after the last. */
+function encodeTimed(encoder: GPUCommandEncoder, ranges: readonly Range[], next: number, timestamps: Timestamps): number {
+  for (const { segment, from, to } of ranges) {
+    for (let i = from; i < to; i++) {
+      const pass = encoder.beginComputePass({ label: segment.steps[i]!.label, timestampWrites: timestamps(next++) });
+      encodeSteps(pass, segment.steps, i, i + 1);
+      pass.end();
+    }
+  }
+  return next;
 }
 
 /** Cuts a run into submits, lazily: what the first ones teach already serves the later ones. */

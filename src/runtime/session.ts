@@ -24,7 +24,7 @@ import {
 import { type Target, targetsOf } from "./names.js";
 import { prepare } from "./prepare.js";
 import type { Piece, Readback } from "./readback.js";
-import type { RecordedSegment, Runner } from "./runner.js";
+import type { RecordedSegment, Runner, Timestamps } from "./runner.js";
 
 export interface SessionOptions {
   /** Default: the batch that the program was compiled for. */
@@ -204,13 +204,18 @@ export class Session {
   /**
    * Runs an entry without reading anything back; resolves when it is submitted. Without inputs the last ones are used again.
    * `from` and `until` run a part: from the dispatch of that position in the entry's flat list, and up to before it, so that what lies
-   * in memory between two dispatches can be looked at.
+   * in memory between two dispatches can be looked at; of a repeated segment, its first round. `timestamps` times each dispatch.
    */
-  submit(entry: string, inputs?: Inputs, part: { readonly from?: number; readonly until?: number } = {}): Promise<void> {
+  submit(
+    entry: string,
+    inputs?: Inputs,
+    part: { readonly from?: number; readonly until?: number; readonly timestamps?: Timestamps } = {},
+  ): Promise<void> {
     return this.#inTurn(async () => {
       const segments = await this.#feed(entry, inputs);
+      const { timestamps } = part;
       const whole = part.from === undefined && part.until === undefined;
-      await this.#parts.runner.run(entry, whole ? segments : partOf(segments, part));
+      await this.#parts.runner.run(entry, whole ? segments : partOf(segments, part), { timestamps });
     });
   }
 
