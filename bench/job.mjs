@@ -76,5 +76,3 @@ async function runJob() {
     memoryBytes: session.memory.total,
   };
 }
-
-}
