@@ -3,7 +3,7 @@
  * A pure function of the model file, the options and the files they name: no adapter, no clock, no cache. Same input, same bytes.
  */
 import { createHash } from "node:crypto";
-import { type LoweredProgram, lower, type ScheduleSpec } from "../codegen/lower.js";
+import { type LoweredProgram, type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { EntrySpec, Schedule, TracedModel } from "../dsl/model.js";
 import { parseSettings, suggestion } from "../dsl/settings.js";
@@ -13,7 +13,8 @@ import type { createProject } from "../frontend/check.js";
 import { loadModel } from "../frontend/load.js";
 import type { Module } from "../ir/graph.js";
 import { passes } from "../passes/index.js";
-import { type Pass, pipeline } from "../passes/pass.js";
+import { type Pass, type PassOptions, pipeline } from "../passes/pass.js";
+import { recompute } from "../passes/recompute/index.js";
 import {
   type Bundle,
   type Constant,
@@ -26,6 +27,7 @@ import {
 } from "../program/program.js";
 import { product, type Size } from "../program/size.js";
 import { checkedChoices } from "./choices.js";
+import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
 import { type Report, report } from "./report.js";
 import { targetProfile } from "./target.js";
 
@@ -46,6 +48,8 @@ export interface CompileOptions {
   readonly safe?: boolean;
   /** false: one op a kernel, nothing raised or fused, which is what fusion is compared with; default true. */
   readonly fused?: boolean;
+  /** GPU memory that may be taken at `batch`: values of the forward are computed again in the backward until it fits. */
+  readonly memory?: MemoryBudget;
   /** Choices that are made already, by kernel family, like `{ matmul: "workgroup-64x64" }`; each is taken wherever it applies. */
   readonly choices?: Readonly<Record<string, string>>;
   /** Sees the module after each pass; "trace" first. */
@@ -86,13 +90,27 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
   options.after?.("trace", graph);
   const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage: maxStorageBuffers = 8 } = profile.limits;
   const maxBinding = Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity);
+  const lowering: LowerOptions = {
+    batch,
+    variants: profile.variants,
+    safe: options.safe ?? false,
+    choices,
+    maxBinding,
+    maxStorageBuffers,
+  };
+  const passOptions: PassOptions = {
+    maxStorageBuffers,
+    maxBinding,
+    fused: options.fused ?? true,
+    attention: choices.attention !== "unfused",
+    differentiated: true,
+  };
+  let fit: Fit | undefined;
   const kernels = pipeline(passes, graph, {
-    options: {
-      maxStorageBuffers,
-      maxBinding,
-      fused: options.fused ?? true,
-      attention: choices.attention !== "unfused",
-      differentiated: true,
+    options: (pass, module) => {
+      if (pass !== recompute || !options.memory) return passOptions;
+      fit = fitMemory(module, traced.schedules, lowering, profile, options.memory);
+      return { ...passOptions, recompute: fit.recompute };
     },
     verify: options.verify ?? "last",
     after: (pass: Pass, module) => {
@@ -101,14 +119,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     },
   });
 
-  const lowered = lower(kernels, traced.schedules, {
-    batch,
-    variants: profile.variants,
-    safe: options.safe ?? false,
-    choices,
-    maxBinding,
-    maxStorageBuffers,
-  });
+  const lowered = lower(kernels, traced.schedules, lowering);
   const { constants, bytes, parameters } = tensors(traced.fns, lowered);
   const unhashed: Omit<Program, "hash" | "report"> = {
     format: FORMAT,
@@ -128,7 +139,10 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     .update(bytes)
     .digest("hex");
   const { gflops } = model.definition;
-  const facts = report({ ...unhashed, hash, report: {} }, stages, traced.schedules, gflops ? gflops(settings.config) : undefined);
+  const facts = report({ ...unhashed, hash, report: {} }, stages, traced.schedules, {
+    gflops: gflops?.(settings.config),
+    fitted: fit?.fitted ?? [],
+  });
   const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
   return { bundle: { program, wgsl: lowered.wgsl, constants: bytes }, report: facts, graph, kernels };
 }

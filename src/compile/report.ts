@@ -6,6 +6,7 @@ import type { Module } from "../ir/graph.js";
 import { pack, peak } from "../program/pack.js";
 import type { Entry, Program, StorageKind } from "../program/program.js";
 import { evaluate, product } from "../program/size.js";
+import type { Fitted } from "./fit-memory.js";
 
 export interface EntryReport {
   readonly name: string;
@@ -34,13 +35,15 @@ export interface Report {
   readonly entries: readonly EntryReport[];
   readonly peakBytes: Readonly<Partial<Record<StorageKind, number>>>;
   readonly peakTotal: number;
+  /** What was done to fit a budget; absent when nothing had to be. */
+  readonly fitted?: readonly Fitted[];
 }
 
 export function report(
   program: Program,
   stages: readonly { readonly pass: string; readonly module: Module }[],
   schedules: readonly ScheduleSpec[],
-  gflops: number | undefined,
+  { gflops, fitted }: { readonly gflops: number | undefined; readonly fitted: readonly Fitted[] },
 ): Report {
   const { batch } = program;
   const count = (all: boolean) =>
@@ -78,6 +81,7 @@ export function report(
     entries,
     peakBytes: bytes.byKind,
     peakTotal: bytes.total,
+    ...(fitted.length === 0 ? {} : { fitted }),
   };
 }
 

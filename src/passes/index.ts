@@ -8,6 +8,7 @@ import { layout } from "./layout.js";
 import type { Pass } from "./pass.js";
 import { raiseAttention } from "./raise-attention.js";
 import { raiseNorm } from "./raise-norm.js";
+import { recompute } from "./recompute/index.js";
 import { simplify } from "./simplify/index.js";
 import { stageSums } from "./stage-sums.js";
 
@@ -22,4 +23,5 @@ export const passes: readonly Pass[] = [
   stageSums,
   layout,
   fuse,
+  recompute,
 ];

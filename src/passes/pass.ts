@@ -4,6 +4,7 @@
  */
 import type { Fn, Module, Node, Value } from "../ir/graph.js";
 import { verify } from "../ir/verify.js";
+import type { Recomputation } from "./recompute/index.js";
 
 /** Every option of every pass; plain data, so that a pass and its options can be written down: `simplify {differentiated=true}`. */
 export interface PassOptions {
@@ -17,6 +18,8 @@ export interface PassOptions {
   readonly attention?: boolean;
   /** simplify: gradients have been taken, so `stop_gradient` has done its work and may go. */
   readonly differentiated?: boolean;
+  /** recompute: what is computed again, by function; default: nothing. */
+  readonly recompute?: Readonly<Record<string, Recomputation>>;
 }
 
 export interface Pass {
@@ -26,7 +29,8 @@ export interface Pass {
 }
 
 export interface PipelineOptions {
-  readonly options?: PassOptions;
+  /** The same for all passes, or found when a pass is about to run. */
+  readonly options?: PassOptions | ((pass: Pass, module: Module) => PassOptions);
   /** Verify before the first and after each pass (default), or after the last alone. */
   readonly verify?: "each" | "last";
   /** Sees the module after each pass. */
@@ -41,7 +45,7 @@ export function pipeline(
   if (when === "each" && passes[0]) verify(module, module.stage, `before ${passes[0].name}`);
   let current = module;
   for (const pass of passes) {
-    current = pass.run(current, options);
+    current = pass.run(current, typeof options === "function" ? options(pass, current) : options);
     if (when === "each" || pass === passes.at(-1)) verify(current, current.stage, `after ${pass.name}`);
     after?.(pass, current);
   }

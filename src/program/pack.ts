@@ -45,6 +45,9 @@ export interface PackOptions {
   readonly limits?: Readonly<Record<string, number>>;
 }
 
+/** What of a program decides its layout. */
+export type Planned = Pick<Program, "profile" | "storages" | "entries">;
+
 /** A program that no layout within the limits exists for, or a batch or entry that makes no sense. */
 export class PackError extends Error {
   override readonly name = "PackError";
@@ -61,14 +64,14 @@ export class PackError extends Error {
 export const parallelKinds: readonly StorageKind[] = ["parameter", "moment1", "moment2", "ema", "accumulator", "gradient"];
 
 /** The limit that counts: the profile's (else the WebGPU minimum) or the device's, whichever is smaller. */
-export function limitOf(program: Program, name: string, limits: Readonly<Record<string, number>> = {}): number {
+export function limitOf(program: Planned, name: string, limits: Readonly<Record<string, number>> = {}): number {
   return Math.min(
     program.profile.limits[name] ?? webLimits[name] ?? Number.POSITIVE_INFINITY,
     limits[name] ?? Number.POSITIVE_INFINITY,
   );
 }
 
-export function pack(program: Program, batch: number, options: PackOptions = {}): Layout {
+export function pack(program: Planned, batch: number, options: PackOptions = {}): Layout {
   if (!Number.isSafeInteger(batch) || batch < 1)
     throw new PackError("argument", `the batch is ${batch}, expected a whole number from 1`);
   const names = options.entries ?? program.entries.map((entry) => entry.name);
@@ -132,7 +135,7 @@ export function peak(layout: Layout): {
  * A repeated segment is listed once but runs again and again: what lives when it begins and is used inside must survive to its
  * end, because the next round uses it too.
  */
-export function livesOf(program: Program, entry: Entry): Map<number, readonly [number, number]> {
+export function livesOf(program: Planned, entry: Entry): Map<number, readonly [number, number]> {
   const lives = new Map<number, readonly [number, number]>();
   const widen = (id: number, from: number, to: number) => {
     const old = lives.get(id);
@@ -200,7 +203,7 @@ function cut(bytes: readonly number[], limit: number): { slabs: number[]; offset
 
 /** Names that all sets have come first, so that a set without some of them ends early instead of having holes. */
 function placeParallel(
-  program: Program,
+  program: Planned,
   ids: readonly number[],
   size: Size,
   limit: number,
@@ -237,7 +240,7 @@ function placeParallel(
 
 /** Every entry is packed by itself; the slabs are as large as the largest needs. Returns the lower bound. */
 function placeActivations(
-  program: Program,
+  program: Planned,
   lives: readonly ReadonlyMap<number, readonly [number, number]>[],
   size: Size,
   limit: number,

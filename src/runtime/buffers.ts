@@ -1,6 +1,7 @@
 /**
  * GPU memory of a session: one buffer a slab, one for all uniforms, and writes into them in bounded pieces.
  */
+import { UNIFORM_ALIGNMENT } from "../program/memory.js";
 import type { Layout } from "../program/pack.js";
 import { binarySize } from "./errors.js";
 import type { Guard } from "./guard.js";
@@ -8,8 +9,6 @@ import type { Guard } from "./guard.js";
 /** GPUBufferUsage; the named constants are globals only in browsers. */
 export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 0x40, storage: 0x80 } as const;
 
-/** Uniform offsets are multiples of this on every device. */
-export const UNIFORM_ALIGNMENT = 256;
 /** A queue copies what it is given to write; more than this at once would double a large weight in memory. */
 const PIECE_BYTES = 4 << 20;
 /** Written but perhaps not yet copied: where a writer waits for the device. */

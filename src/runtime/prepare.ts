@@ -3,21 +3,20 @@
  * the first byte on the device. Pipelines compile while constants are uploaded.
  */
 import { fold, gridOf, rowLimit, uniformWords } from "../program/grid.js";
-import { type Layout, PackError, pack, peak } from "../program/pack.js";
+import { type MemoryPlan, memoryPlan } from "../program/memory.js";
+import { type Layout, PackError, pack } from "../program/pack.js";
 import type { Bundle, Program, Variant } from "../program/program.js";
 import { evaluate } from "../program/size.js";
 import { validate, validateLayout } from "../program/validate.js";
-import { allocateSlabs, UNIFORM_ALIGNMENT, Writer, writeUniforms } from "./buffers.js";
+import { allocateSlabs, Writer, writeUniforms } from "./buffers.js";
 import { checkDevice, type DeviceFacts, deviceFacts, selectVariant, type VariantChoice } from "./device.js";
 import { binarySize, DitRuntimeError } from "./errors.js";
 import { type Guard, guard } from "./guard.js";
 import { type MadePipeline, makePipelines } from "./pipelines.js";
 import { Readback } from "./readback.js";
 import { encodeSteps, type RecordedSegment, Runner, type Step } from "./runner.js";
-import type { MemoryPlan, Prepared, SessionOptions } from "./session.js";
+import type { Prepared, SessionOptions } from "./session.js";
 
-/** The staging buffer's largest size: what is read back in one go. */
-const STAGING_BYTES = 8 << 20;
 const DAMAGED = "the bundle is damaged or was not made by dit-compile: compile it again";
 
 export async function prepare(bundle: Bundle, device: GPUDevice, options: SessionOptions): Promise<Prepared> {
@@ -93,19 +92,6 @@ function plan(program: Program, facts: DeviceFacts, options: SessionOptions): La
     if (!(error instanceof PackError)) throw error;
     throw new DitRuntimeError(error.reason === "limit" ? "DIT6003" : "DIT6004", error.message, undefined, { cause: error });
   }
-}
-
-/** All GPU memory that a session will ever take. */
-function memoryPlan(program: Program, layout: Layout): MemoryPlan {
-  const { total, byKind } = peak(layout);
-  let uniforms = 0;
-  for (const { kernel } of dispatchesOf(program, layout)) {
-    uniforms += Math.ceil((program.kernels[kernel]!.words * 4) / UNIFORM_ALIGNMENT) * UNIFORM_ALIGNMENT;
-  }
-  uniforms = Math.max(uniforms, UNIFORM_ALIGNMENT);
-  const readable = Math.max(0, ...layout.slabs.map((slab) => slab.bytes));
-  const staging = Math.min(STAGING_BYTES, Math.max(64 << 10, readable));
-  return { total: total + uniforms + staging, byKind, uniforms, staging };
 }
 
 const memoryText = ({ total, byKind, uniforms, staging }: MemoryPlan): string => {

@@ -4,6 +4,7 @@
  *
  * Calls that use the device run one after the other, in the order in which they were made, whether or not they are awaited.
  */
+import type { MemoryPlan } from "../program/memory.js";
 import type { Layout } from "../program/pack.js";
 import type { Bundle, Program, ScalarType } from "../program/program.js";
 import { evaluate } from "../program/size.js";
@@ -62,13 +63,6 @@ export interface Look {
   readonly names: readonly string[];
   /** Gets them as they are between two rounds, that one or a later one; `repeat` waits for what it gives back. */
   readonly see: (outputs: Outputs) => void | Promise<void>;
-}
-
-export interface MemoryPlan {
-  readonly total: number;
-  readonly byKind: Readonly<Record<string, number>>;
-  readonly uniforms: number;
-  readonly staging: number;
 }
 
 /** What `prepare` makes and the session uses. */
