@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 import { type Io, printJson } from "./io.js";
-import { collect, commaList, jsonOption, pairs, wholeNumber } from "./options.js";
+import { collect, commaList, FITS, jsonOption, memoryOption, pairs, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly preset?: string;
@@ -14,6 +14,7 @@ interface Flags {
   readonly emit?: "ir" | "wgsl" | "plan" | "report";
   readonly printAfter?: string;
   readonly target: string;
+  readonly memory?: number;
   readonly safe?: boolean;
   readonly choose: readonly string[];
   readonly json?: boolean;
@@ -36,6 +37,7 @@ export function register(program: Command, io: Io): void {
     .addOption(new Option("--emit <what>", "print this").choices(["ir", "wgsl", "plan", "report"]))
     .option("--print-after <pass>", "print the IR after this pass, or after all")
     .option("-t, --target <target>", "web, minimum, or a limits profile (see doctor --profile)", "web")
+    .addOption(memoryOption(FITS))
     .option("--safe", "naive kernels alone, to tell a driver's bug from ours")
     .option(
       "--choose <family=choice>",
@@ -88,6 +90,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     choices: pairs("--choose", flags.choose, "family=choice"),
     ...(flags.preset === undefined ? {} : { preset: flags.preset }),
     ...(flags.batch === undefined ? {} : { batch: flags.batch }),
+    ...(flags.memory === undefined ? {} : { memory: { bytes: flags.memory } }),
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),
     after: (pass, module) => {
       if (printAfter === pass || printAfter === "all") io.out(`// after ${pass}\n${printModule(module)}\n`);

@@ -43,11 +43,15 @@ export const pairs = (option: string, texts: readonly string[], form = "key=valu
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
-/** Held against the plan before anything is allocated. */
-export const memoryOption = (): Option =>
-  new Option("--memory-limit <bytes>", "refuse a program whose plan takes more GPU memory, like 1.5GiB").argParser(
-    bytes("--memory-limit"),
-  );
+/**
+ * A budget of GPU memory, held against the exact plan: whoever compiles fits the program to it first, whoever runs a bundle can only
+ * refuse. `how` says which.
+ */
+export const memoryOption = (how: string): Option =>
+  new Option("--memory <bytes>", `${how}, like 1.5GiB`).argParser(bytes("--memory"));
+
+export const FITS = "GPU memory that may be taken: as much is computed again instead of kept as makes it fit";
+export const REFUSES = "refuse a program whose plan takes more GPU memory";
 
 /** A number of bytes: 500000000, 512MiB, 1.5GiB. */
 const bytes =

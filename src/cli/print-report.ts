@@ -44,6 +44,7 @@ export function printReport(report: Report, program: Program): string {
     "",
     ...secondStages(report),
     memoryTable(report),
+    ...fittedTables(report),
     "",
   ].join("\n");
 }
@@ -90,4 +91,14 @@ function memoryTable({ entries, peakBytes, peakTotal }: Report): string {
     ...kinds.flatMap((kind) => (byKind[kind] ? [["", kind, size(byKind[kind]), whole(byKind[kind])]] : [])),
   ]);
   return table([["peak memory", "kind", "", "bytes"], ...rows], [2]);
+}
+
+/** What is computed again instead of kept, for a budget. */
+function fittedTables({ fitted = [] }: Report): string[] {
+  return fitted.flatMap(({ entries, bytes, bytesWithout, work, values }) => [
+    "",
+    `${entries.join(" and ")} fitted to a budget: ${size(bytes)} (${whole(bytes)} bytes) with uniforms and staging, ${size(bytesWithout)} without; ` +
+      `${(100 * work).toFixed(2)} % more operations`,
+    table([["computed again", "times"], ...Object.entries(values).map(([what, times]) => [what, whole(times)])], [1]),
+  ]);
 }

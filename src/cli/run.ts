@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { DriverKind } from "../runtime/node/driver.js";
 import { driverOption } from "./doctor.js";
 import { type Io, printJson } from "./io.js";
-import { jsonOption, memoryOption, wholeNumber } from "./options.js";
+import { jsonOption, memoryOption, REFUSES, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly entry: string;
@@ -12,7 +12,7 @@ interface Flags {
   readonly output: string;
   readonly batch?: number;
   readonly driver?: DriverKind;
-  readonly memoryLimit?: number;
+  readonly memory?: number;
   readonly verbose?: boolean;
   readonly json?: boolean;
 }
@@ -28,7 +28,7 @@ export function register(program: Command, io: Io): void {
     .requiredOption("-o, --output <file>", "where the outputs go")
     .option("-b, --batch <n>", "default: what the inputs' shapes say", wholeNumber("--batch"))
     .addOption(driverOption())
-    .addOption(memoryOption())
+    .addOption(memoryOption(REFUSES))
     .option("-v, --verbose", "say which kernels run and how much memory they take")
     .addOption(jsonOption())
     .action(async (bundle: string, flags: Flags) => {
@@ -51,7 +51,7 @@ export async function runCommand(dir: string, flags: Flags, io: Io): Promise<voi
     weights: flags.weights,
     batch: flags.batch,
     driver: flags.driver,
-    memoryLimit: flags.memoryLimit,
+    memoryLimit: flags.memory,
     log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
   });
   await writeFileAtomic(flags.output, writeSafetensors(outputs, { program: bundle.program.hash, entry: flags.entry }));

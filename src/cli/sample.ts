@@ -11,7 +11,7 @@ import type { Bundle } from "../program/program.js";
 import type { DriverKind } from "../runtime/node/driver.js";
 import { driverOption } from "./doctor.js";
 import { type Io, printJson } from "./io.js";
-import { collect, jsonOption, memoryOption, wholeNumber } from "./options.js";
+import { collect, jsonOption, memoryOption, REFUSES, wholeNumber } from "./options.js";
 import { progress } from "./progress.js";
 
 interface Flags {
@@ -29,7 +29,7 @@ interface Flags {
   readonly preview?: number;
   readonly output: string;
   readonly driver?: DriverKind;
-  readonly memoryLimit?: number;
+  readonly memory?: number;
   readonly json?: boolean;
 }
 
@@ -64,7 +64,7 @@ export function register(program: Command, io: Io): void {
     .option("--preview <n>", "write the picture as it is after every n steps", wholeNumber("--preview"))
     .option("-o, --output <file>", ".png for a grid, .safetensors for the numbers", "samples.png")
     .addOption(driverOption())
-    .addOption(memoryOption())
+    .addOption(memoryOption(REFUSES))
     .addOption(jsonOption())
     .action(async (what: string | undefined, flags: Flags) => {
       const { ensureDriver } = await import("../runtime/node/driver.js");
@@ -115,7 +115,7 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
       labels,
       seed: flags.seed,
       batch: flags.batch,
-      memoryLimit: flags.memoryLimit,
+      memoryLimit: flags.memory,
       onStep: (done, total) => meter.update(done, total),
       preview:
         flags.preview === undefined || kind !== ".png"

@@ -34,7 +34,11 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
     ...(config.preset === undefined ? {} : { preset: config.preset }),
     ...(config.flip && mirrors(config.data) ? { defaults: { horizontalFlip: true } } : {}),
   };
-  const compiled = await compile(config.model, options);
+  const { memory } = config;
+  const compiled = await compile(config.model, {
+    ...options,
+    ...(memory === undefined ? {} : { memory: { bytes: memory, training: true } }),
+  });
   const { program } = compiled.bundle;
   const data = await openFor(compiled, config, (line) => io.err(`${line}\n`));
   const weights = config.weights === undefined ? undefined : await readWeights(config.weights, program);

@@ -19,8 +19,8 @@ export interface Fitted {
   readonly entries: readonly string[];
   readonly bytes: number;
   readonly bytesWithout: number;
-  /** Operations added, as a share of those of one run of the function; by function. */
-  readonly work: Readonly<Record<string, number>>;
+  /** Operations added, as a share of those of the function that computes again. */
+  readonly work: number;
   /** What is computed again, as people know it, and how often. */
   readonly values: Readonly<Record<string, number>>;
 }
@@ -57,7 +57,12 @@ export function fitMemory(
   const chosen: Record<string, Recomputation> = {};
   const fitted: Fitted[] = [];
   for (const entries of sessions) {
-    const points = new Points(module, schedules.filter((s) => entries.includes(s.name)), options, profile);
+    const points = new Points(
+      module,
+      schedules.filter((s) => entries.includes(s.name)),
+      options,
+      profile,
+    );
     const found = points.firstWithin(budget.bytes) ?? refuse(entries, points, budget.bytes, options.batch);
     if (found.choice === undefined || found.choice.recomputation.values.length === 0) continue;
     // Functions that several entries share are computed alike in all of them.
@@ -106,18 +111,20 @@ export class Points {
     return total;
   }
 
-  /** The first point that fits. One whose values alone are above the budget by more than the first point's share is not planned. */
+  /** The first point that fits. What the model of live.ts says to be well above the budget is not planned: a plan takes long. */
   firstWithin(budget: number): Point | undefined {
     const without = this.bytes(undefined);
     if (without <= budget) return { choice: undefined, bytes: without };
     const [first, ...rest] = this.choices;
-    const around = Math.min(without - first!.bytes, this.least().bytes - this.least().choice!.bytes);
+    const around = without - first!.bytes;
     for (const choice of rest) {
       if (choice.bytes + around > budget + SLACK * first!.bytes) continue;
       const bytes = this.bytes(choice);
       if (bytes <= budget) return { choice, bytes };
     }
-    return undefined;
+    // Where plan and model part, the least may fit although it did not seem to.
+    const least = this.least();
+    return least.bytes <= budget ? least : undefined;
   }
 
   /** The point that takes least, of those whose values take least. */
@@ -137,7 +144,7 @@ export class Points {
       const text = `${names.join(", ") || String(node.attrs.kind)}${where}`;
       values[text] = (values[text] ?? 0) + 1;
     }
-    return { entries, bytes, bytesWithout: this.bytes(undefined), work: { [this.fn.name]: this.share(choice!) }, values };
+    return { entries, bytes, bytesWithout: this.bytes(undefined), work: this.share(choice!), values };
   }
 
   /** Added operations as a share of the function's own. */
@@ -154,13 +161,17 @@ const SLACK = 0.02;
 function refuse(entries: readonly string[], points: Points, budget: number, batch: number): never {
   const { choice, bytes } = points.least();
   const text = (n: number) => `${size(n)} (${whole(n)} bytes)`;
-  return fail("DIT1305", `${entries.join(" and ")} at batch ${batch} needs at least ${text(bytes)} of GPU memory, may take ${text(budget)}`, {
-    notes: [
-      `with nothing computed again it needs ${text(points.bytes(undefined))}`,
-      choice.recomputation.values.length === 0
-        ? "nothing of it could be computed again instead of kept"
-        : `the least is with ${choice.recomputation.values.length} values computed again, ${(100 * points.share(choice)).toFixed(1)} % more work`,
-    ],
-    help: `give --memory ${bytes} or more, or a smaller --batch`,
-  });
+  return fail(
+    "DIT1305",
+    `${entries.join(" and ")} at batch ${batch} needs at least ${text(bytes)} of GPU memory, may take ${text(budget)}`,
+    {
+      notes: [
+        `with nothing computed again it needs ${text(points.bytes(undefined))}`,
+        choice.recomputation.values.length === 0
+          ? "nothing of it could be computed again instead of kept"
+          : `the least is with ${choice.recomputation.values.length} values computed again, ${(100 * points.share(choice)).toFixed(1)} % more work`,
+      ],
+      help: `give --memory ${bytes} or more, or a smaller --batch`,
+    },
+  );
 }

@@ -65,8 +65,8 @@ describe("arguments", () => {
       ["sample", "--class", "one"],
       'error DIT7001: --class one: "one" is no class number\n  help: like --class 3 or --class 0,1,2',
     ],
-    [["sample", "--memory-limit", "lots"], "error DIT7001: --memory-limit lots: expected bytes, like 512MiB or 1.5GiB"],
-    [["sample", "--memory-limit", "0"], "error DIT7001: --memory-limit 0: expected bytes, like 512MiB or 1.5GiB"],
+    [["sample", "--memory", "lots"], "error DIT7001: --memory lots: expected bytes, like 512MiB or 1.5GiB"],
+    [["sample", "--memory", "0"], "error DIT7001: --memory 0: expected bytes, like 512MiB or 1.5GiB"],
     [
       ["doctor", "--driver", "cuda"],
       `error DIT7001: option '--driver <kind>' argument 'cuda' is invalid. Allowed choices are hardware, lavapipe, swiftshader.${lines}`,

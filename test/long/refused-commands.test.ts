@@ -110,7 +110,7 @@ test("weights that are not numbers", async () => {
 
 test("memory beyond the limit", async () => {
   await refused(
-    await run("mlp", "mlp.safetensors", { memoryLimit: 10_000 }),
+    await run("mlp", "mlp.safetensors", { memory: 10_000 }),
     `error DIT6003: the plan needs 67.8 KiB (parameter 2.5 KiB, input 0.3 KiB, output 0.3 KiB, activation 0.3 KiB, uniforms 0.5 KiB, staging 64.0 KiB) of GPU memory, 9.8 KiB may be used
   help: a smaller batch or fewer entries need less`,
   );
@@ -156,6 +156,6 @@ test("sample: its result as JSON, and a limit on its memory", async () => {
     seed: 7,
     seconds: expect.any(Number),
   });
-  const bad = await sample({ json: true, output: at("y.png"), memoryLimit: 1000 });
+  const bad = await sample({ json: true, output: at("y.png"), memory: 1000 });
   expect([bad.code, JSON.parse(bad.out).error[0].code, existsSync(at("y.png"))]).toEqual([1, "DIT6003", false]);
 });

@@ -35,5 +35,8 @@ export function tailOf(body: Fn, wanted: readonly number[]): Tail | undefined {
   };
   if (wanted.length === 0 || !wanted.every((k) => visit(results[k]!)) || given.length === 0) return undefined;
   const name = `${body.name}_tail${wanted.join("_")}`;
-  return { given, body: { name, params, nodes, results: wanted.map((k, i) => ({ name: `y${i}`, value: inner.get(results[k]!)! })) } };
+  return {
+    given,
+    body: { name, params, nodes, results: wanted.map((k, i) => ({ name: `y${i}`, value: inner.get(results[k]!)! })) },
+  };
 }
