@@ -9,22 +9,23 @@ export async function memoryCurve(from, { model, preset, batch, entry = "train_s
   ]);
   let fused;
   const options = { preset, batch, entries: [entry] };
-  await compile(model, { ...options, after: (pass, module) => pass === "fuse" && (fused = module) });
+  const after = (pass, module) => {
+    if (pass === "fuse") fused = module;
+  };
+  await compile(model, { ...options, after });
   const profile = targetProfile("web");
   const schedules = [{ name: entry, segments: [{ fn: entry, repeat: 1 }] }];
   const { maxStorageBufferBindingSize: maxBinding, maxStorageBuffersPerShaderStage: maxStorageBuffers } = profile.limits;
   const lowering = { batch, variants: true, safe: false, choices: {}, maxBinding, maxStorageBuffers };
-  const began = performance.now();
   const way = new Points(fused, schedules, lowering, profile);
   const choices = way.choices;
-  const searched = performance.now() - began;
   const found = [];
   for (const choice of thinned(choices, points)) {
     const bytes = way.bytes(choice);
     if (found.some((other) => other.bytes <= bytes)) continue;
     found.push({ bytes, model: choice.bytes, work: way.share(choice), values: choice.recomputation.values.length });
   }
-  return { points: found, choices: choices.length, searched };
+  return found;
 }
 
 /** About so many of the choices, evenly by the memory that they take. */
@@ -36,4 +37,37 @@ function thinned(choices, points) {
     next = choice.bytes - span / points;
     return true;
   });
+}
+
+/** The median time of a step at each budget; one step of each in turn, so that a busy machine is as busy for all. */
+export async function timeOfBudgets(from, { model, preset, batch, budgets, rounds, entry = "train_step" }) {
+  const [{ compile }, { ensureDriver }, { requestDevice }, { Trainer }] = await Promise.all([
+    from("compile/compile.js"),
+    from("runtime/node/driver.js"),
+    from("runtime/node/dawn.js"),
+    from("trainer/trainer.js"),
+  ]);
+  await ensureDriver();
+  const { device } = await requestDevice();
+  const { bundle: plain } = await compile(model, { preset, batch, entries: [entry] });
+  const image = plain.program.entries[0].inputs.find(({ name }) => name === "x_start");
+  const [channels, height, width] = image.shape.slice(1);
+  const x_start = Float32Array.from({ length: batch * channels * height * width }, (_, i) => Math.sin(i));
+  const y = Int32Array.from({ length: batch }, (_, i) => i % 10);
+  const found = [];
+  for (const bytes of budgets) {
+    const { bundle } = await compile(model, { preset, batch, entries: [entry], memory: { bytes } });
+    found.push({ bytes, trainer: await Trainer.create(bundle, device, { batch, seed: 1 }), times: [] });
+  }
+  for (let round = -1; round < rounds; round++) {
+    for (const { trainer, times } of found) {
+      const began = performance.now();
+      await trainer.step({ x_start, y, seed: Uint32Array.of(1), first: Int32Array.of(0) });
+      await trainer.losses();
+      // The first round compiles what the driver compiles late.
+      if (round >= 0) times.push(performance.now() - began);
+    }
+  }
+  for (const { trainer } of found) trainer.dispose();
+  return found.map(({ bytes, times }) => ({ bytes, ms: times.toSorted((a, b) => a - b)[times.length >> 1] }));
 }

@@ -9,7 +9,7 @@ import { fail } from "../diagnostics/diagnostic.js";
 import type { Fn, Module } from "../ir/graph.js";
 import { type Choice, choices, workOf } from "../passes/recompute/choose.js";
 import { bodiesOf, computedAgain, type Recomputation, recompute } from "../passes/recompute/index.js";
-import { memoryPlan } from "../program/memory.js";
+import { type MemoryPlan, memoryPlan } from "../program/memory.js";
 import { pack } from "../program/pack.js";
 import type { Profile } from "../program/program.js";
 import { size, whole } from "./text.js";
@@ -82,7 +82,7 @@ export class Points {
   /** The function of these entries that has most to keep. */
   readonly fn: Fn;
   private way: readonly Choice[] | undefined;
-  private readonly planned = new Map<Choice | undefined, number>();
+  private readonly planned = new Map<Choice | undefined, MemoryPlan>();
 
   constructor(
     private readonly module: Module,
@@ -102,13 +102,17 @@ export class Points {
 
   /** What a session allocates. */
   bytes(choice: Choice | undefined): number {
+    return this.plan(choice).total;
+  }
+
+  private plan(choice: Choice | undefined): MemoryPlan {
     const known = this.planned.get(choice);
     if (known !== undefined) return known;
     const module = choice ? recompute.run(this.module, { recompute: { [this.fn.name]: choice.recomputation } }) : this.module;
     const lowered = lower(module, this.schedules, this.options);
-    const { total } = memoryPlan(lowered, pack({ ...lowered, profile: this.profile }, this.options.batch));
-    this.planned.set(choice, total);
-    return total;
+    const plan = memoryPlan(lowered, pack({ ...lowered, profile: this.profile }, this.options.batch));
+    this.planned.set(choice, plan);
+    return plan;
   }
 
   /** The first point that fits. What the model of live.ts says to be well above the budget is not planned: a plan takes long. */
@@ -116,7 +120,8 @@ export class Points {
     const without = this.bytes(undefined);
     if (without <= budget) return { choice: undefined, bytes: without };
     const [first, ...rest] = this.choices;
-    const around = without - first!.bytes;
+    // The staging buffer is as large as the largest slab, up to a limit, so it may shrink with the values.
+    const around = without - this.plan(undefined).staging - first!.bytes;
     for (const choice of rest) {
       if (choice.bytes + around > budget + SLACK * first!.bytes) continue;
       const bytes = this.bytes(choice);

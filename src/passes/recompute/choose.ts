@@ -3,7 +3,7 @@
  * that frees the most bytes for its work.
  *
  * What counts is the memory above a mark a little below the present peak, summed over all nodes: a value helps when it is gone from the
- * nodes where memory is short, whether or not its second life makes another node the worst. So the elementwise ends of products and the
+ * nodes where memory is short, also where another node stays as bad as it was; the peak itself never rises. So the elementwise ends of products and the
  * norms go first, products next, and the inputs of blocks stay unless going without them helps. When nothing helps at a mark, a nearer
  * one is tried; the way ends when none is left. It does not depend on the budget: a smaller one is further along the same way.
  */
@@ -55,7 +55,8 @@ export function choices(module: Module, fn: Fn, batch: number): readonly Choice[
     const above = excess(now.bytes, mark);
     const measure = (c: Candidate) => {
       const then = tried(merged(now.values, c.values));
-      c.gain = (above - excess(then.bytes, mark)) / Math.max(1, then.work - now.work);
+      const gain = (above - excess(then.bytes, mark)) / Math.max(1, then.work - now.work);
+      c.gain = Math.max(...then.bytes) > top ? 0 : gain;
       return then;
     };
     const taken = best(open, measure);
