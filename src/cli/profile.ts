@@ -7,7 +7,7 @@ import type { Roofline } from "../profiler/work.js";
 import type { DriverKind } from "../runtime/node/driver.js";
 import { driverOption } from "./doctor.js";
 import { type Io, printJson } from "./io.js";
-import { jsonOption, memoryOption, positiveNumber, wholeNumber } from "./options.js";
+import { jsonOption, memoryOption, positiveNumber, REFUSES, wholeNumber } from "./options.js";
 import { printProfile } from "./print-profile.js";
 
 interface Flags {
@@ -21,7 +21,7 @@ interface Flags {
   readonly peakTflops?: number;
   readonly peakBandwidth?: number;
   readonly driver?: DriverKind;
-  readonly memoryLimit?: number;
+  readonly memory?: number;
   readonly json?: boolean;
 }
 
@@ -45,7 +45,7 @@ export function register(program: Command, io: Io): void {
     .option("--peak-tflops <x>", "with --static: arithmetic of a machine, in 10¹² FLOP/s", positiveNumber("--peak-tflops"))
     .option("--peak-bandwidth <x>", "with --static: memory of a machine, in GB/s", positiveNumber("--peak-bandwidth"))
     .addOption(driverOption())
-    .addOption(memoryOption())
+    .addOption(memoryOption(REFUSES))
     .addOption(jsonOption())
     .action(async (bundle: string, flags: Flags) => {
       const roofline = checked(flags);
@@ -86,7 +86,7 @@ export async function profileCommand(dir: string, flags: Flags, io: Io, roofline
     import("../formats/files.js"),
   ]);
   const bundle = await readBundle(dir);
-  const { entry, batch, runs, clock, driver, memoryLimit } = flags;
+  const { entry, batch, runs, clock, driver, memory } = flags;
   let adapter: string | undefined;
   let found: Profile;
   if (flags.static) found = staticProfile(bundle.program, { entry, batch, roofline });
@@ -95,7 +95,7 @@ export async function profileCommand(dir: string, flags: Flags, io: Io, roofline
     const dawn = await requestDevice(driver ? { driver } : {});
     adapter = dawn.info.description;
     try {
-      found = await profile(bundle, dawn.device, { entry, batch, runs, clock, memoryLimit });
+      found = await profile(bundle, dawn.device, { entry, batch, runs, clock, memoryLimit: memory });
     } finally {
       dawn.dispose();
     }
