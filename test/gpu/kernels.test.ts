@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => dawn.dispose());
 
 /** Deterministic inputs in the sample's domain. */
-export function inputsOf(sample: Sample, seed: number): Map<string, { shape: number[]; data: Float64Array }> {
+function inputsOf(sample: Sample, seed: number): Map<string, { shape: number[]; data: Float64Array }> {
   let state = seed;
   const next = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -73,3 +73,27 @@ for (const [name, row] of opTable) {
     }
   });
 }
+
+test("four numbers of a row that data chooses, in a table whose rows begin anywhere", async () => {
+  const b = new Builder();
+  const table = { dtype: "f32", axes: ["class", "hidden"], shape: [5, 10] } as const;
+  const index = { dtype: "i32", axes: ["batch"], shape: [6] } as const;
+  const inputs = [b.param("x0", "input", table), b.param("x1", "input", index)];
+  const [rows] = b.emit("gather", inputs, { axis: "class" });
+  const [part] = b.emit("slice", [rows!], { axis: "hidden", from: 0, to: 8 });
+  const [value] = b.emit("square", [part!], {});
+  const module: Module = { stage: "graph", fns: [b.finish("main", [{ name: "y0", value: value! }])] };
+  const values = inputsOf(
+    {
+      inputs: [table, index],
+      domain: [
+        [-2, 2],
+        [0, 5],
+      ],
+    } as unknown as Sample,
+    3,
+  );
+  const expected = evaluate(module, "main", values, { batch: 1, precision: "f64" }).get("y0")!.data;
+  const got = await runModule(fuse.run(module, {}), values, dawn);
+  expect(Array.from(got.y0!)).toEqual([...Float32Array.from(expected)]);
+});

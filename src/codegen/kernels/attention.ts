@@ -119,8 +119,7 @@ function planOf(region: Region): Plan | undefined {
     const head = places[name]!.flatMap((role, i) => decode(merged[role].loops, parameters[i]!, words.size, declare));
     const list = parameters.map((p) => `${p}: u32`).join(", ");
     const width = merged[places[name]!.at(-1)!].loops;
-    const others = places[name]!.slice(0, -1).flatMap((role) => merged[role].loops);
-    const fours = (x: Affine) => places[name]!.length === 3 && width.length === 1 && inFours(x, width[0]!, others);
+    const fours = (x: Affine) => places[name]!.length === 3 && width.length === 1 && inFours(x, width[0]!);
     if (result !== undefined) {
       const at4 = index(name, value, result, at);
       const to = region.results[result]!;

@@ -21,9 +21,8 @@ export function foursOf(region: Region, map: MapLoops): Fours | undefined {
   const { loops, emitter, values } = map;
   const last = loops.at(-1);
   if (!last || !(byFour(last.range) || (region.wholePacks && loops.length === 1))) return undefined;
-  const others = loops.slice(0, -1);
   const along: Loop = { name: last.name, range: byFour(last.range) ? last.range : 4 };
-  const together = (index: Affine): boolean => inFours(index, along, others);
+  const together = (index: Affine): boolean => inFours(index, along);
   const results = region.body.results.map((r, k) => ({
     dtype: r.value.type.dtype,
     binding: region.results[k]!,

@@ -31,13 +31,13 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
   const rows = use === "rows";
   const { shape: s, finish } = plan;
   const wayOf = (x: Affine, own: Loop, binding: number, onlyAlongK: boolean): Way => {
-    const ownFour = !onlyAlongK && inFours(x, own, [s.k, ...s.batch]);
-    const kFour = inFours(x, s.k, [own, ...s.batch]);
+    const ownFour = !onlyAlongK && inFours(x, own);
+    const kFour = inFours(x, s.k);
     return { alongK: kFour || (!ownFour && coefficient(x, s.k.name) === 1), four: kFour || ownFour, bindings: [binding] };
   };
   const a = wayOf(s.a, s.m, s.aBinding, rows);
   const b = wayOf(s.b, s.n, s.bBinding, false);
-  const c = { four: storesVectors(plan) && inFours(s.c, s.n, [s.m, ...s.batch]), bindings: finish.bindings };
+  const c = { four: storesVectors(plan) && inFours(s.c, s.n), bindings: finish.bindings };
   // A binding has one type: what is also read singly is read singly everywhere.
   const single = new Set([...finish.reads, ...s.fold.sums.map((sum) => sum.binding)]);
   const accesses = [a, b, c];

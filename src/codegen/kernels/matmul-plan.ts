@@ -154,15 +154,12 @@ function ridingHooks(s: MatmulShape, loops: readonly string[], words: Words): Ma
 
 export const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
 
-/** Whether a tensor can be read or written four numbers at a time along `along`, and every other step keeps that alignment. */
-export function inFours(x: Affine, along: Loop, others: readonly Loop[]): boolean {
-  return (
-    coefficient(x, along.name) === 1 &&
-    byFour(along.range) &&
-    byFour(x.constant) &&
-    others.every((l) => byFour(coefficient(x, l.name)))
-  );
-}
+/** Whether a tensor can be read or written four numbers at a time along `along`, and everything else in its index keeps that alignment. */
+export const inFours = (x: Affine, along: Loop): boolean =>
+  coefficient(x, along.name) === 1 &&
+  byFour(along.range) &&
+  byFour(x.constant) &&
+  x.terms.every(({ atom, by }) => atom.name === along.name || byFour(by));
 
 /** Whether all results are f32 and none is also read by what follows the dot: only then are four of them one vec4. */
 export const storesVectors = ({ finish }: MatmulPlan): boolean =>

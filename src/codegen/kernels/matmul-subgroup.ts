@@ -18,12 +18,12 @@ export type SubgroupEnd = "inline" | "tail" | "best";
 
 /** The variants for all widths; none when the operands' order does not suit the form. */
 export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVariant[] {
-  const { a, b, c, m, n, k, batch, fold, aBinding, bBinding } = plan.shape;
-  const aAlongK = inFours(a, k, [m, ...batch]);
-  const aAlongM = !aAlongK && inFours(a, m, [k, ...batch]);
-  const bAlongK = aAlongK && inFours(b, k, [n, ...batch]);
-  const bAlongN = !bAlongK && inFours(b, n, [k, ...batch]);
-  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !inFours(c, n, [m, ...batch])) return [];
+  const { a, b, c, m, n, k, fold, aBinding, bBinding } = plan.shape;
+  const aAlongK = inFours(a, k);
+  const aAlongM = !aAlongK && inFours(a, m);
+  const bAlongK = aAlongK && inFours(b, k);
+  const bAlongN = !bAlongK && inFours(b, n);
+  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !inFours(c, n)) return [];
   // Operands and results are read and written by fours; what follows the dot reads single numbers.
   const { finish } = plan;
   if (!storesVectors(plan) || [...finish.bindings, ...finish.reads].some((i) => i === aBinding || i === bBinding)) return [];
