@@ -1,13 +1,16 @@
 // The DiT as an ONNX file, for onnxruntime. Sizes are fixed, a product with its bias is one Gemm, norms and GELU are single ops, as the
-// runtime's own optimizer would leave them. Attention is spelled out, or one op (`fusedAttention`).
+// runtime's own optimizer would leave them. Attention is spelled out.
 import onnxProto from "onnx-proto";
 import { linearOf } from "./dit.mjs";
 
 const { ModelProto, TensorProto, AttributeProto } = onnxProto.onnx;
 const { FLOAT, INT32, INT64 } = TensorProto.DataType;
 
-/** The model's bytes: inputs x [batch, channel, height, width], features [batch, 256], y i32 [batch]; output out. */
-export function onnxModel(task, { fusedAttention = false } = {}) {
+/**
+ * The file as one has it when a session is made from it. Inputs: x [batch, channel, height, width], features [batch, 256], y i32 [batch];
+ * output: out.
+ */
+export function ahead(task) {
   const g = graph();
   const { batch, hiddenSize: hidden, numHeads: heads, depth, patchSize: patch, inChannels, outChannels } = task;
   const grid = task.inputSize / patch;
@@ -38,21 +41,17 @@ export function onnxModel(task, { fusedAttention = false } = {}) {
     return g.node("Add", [g.node("Mul", [normal, g.node("Add", [scale, one])]), shift]);
   };
 
-  const spelled = (qkv) => {
+  const attention = (qkv) => {
     const apart = g.transpose(g.reshape(qkv, [batch, tokens, 3, heads, width]), [2, 0, 3, 1, 4]);
     const [q, k, v] = g.split(apart, 3, 0).map((part) => g.reshape(part, [batch, heads, tokens, width]));
     const scores = g.node("Mul", [g.node("MatMul", [q, g.transpose(k, [0, 1, 3, 2])]), scaling]);
     const mixed = g.node("MatMul", [g.node("Softmax", [scores], { axis: -1 }), v]);
     return g.transpose(mixed, [0, 2, 1, 3]);
   };
-  const fused = (qkv) => {
-    const parts = g.split(g.reshape(qkv, [batch, tokens, 3 * hidden]), 3, 2);
-    return g.node("MultiHeadAttention", parts, { num_heads: heads }, "com.microsoft");
-  };
   const block = (x, condition, name) => {
     const [shift1, scale1, gate1, shift2, scale2, gate2] = modulation(condition, `${name}.adaLN_modulation.1`, 6);
     const qkv = dense(rows(adaptiveNorm(x, shift1, scale1)), `${name}.attn.qkv`);
-    const mixed = dense(rows((fusedAttention ? fused : spelled)(qkv)), `${name}.attn.proj`);
+    const mixed = dense(rows(attention(qkv)), `${name}.attn.proj`);
     const attended = g.node("Add", [x, g.node("Mul", [gate1, cube(mixed)])]);
     const wide = dense(rows(adaptiveNorm(attended, shift2, scale2)), `${name}.mlp.fc1`);
     const narrow = dense(g.node("FastGelu", [wide], {}, "com.microsoft"), `${name}.mlp.fc2`);
@@ -134,6 +133,3 @@ function graph() {
     },
   };
 }
-
-/** The file as one has it on disk when a session is made from it. */
-export const ahead = (task) => onnxModel(task);
