@@ -36,7 +36,7 @@ export function goldens(target: Target): void {
     const key = set.join(" ");
     let known = compiled.get(key);
     if (!known) {
-      known = compile("models/dit.graph.ts", { preset: "tiny", set: [...tiny, ...set], target });
+      known = compile("models/dit.graph.ts", { preset: "tiny", set: [...tiny, ...set], target, batch: 4 });
       compiled.set(key, known);
     }
     return known;
