@@ -9,7 +9,6 @@ import type { EntrySpec, Schedule, TracedModel } from "../dsl/model.js";
 import { parseSettings, suggestion } from "../dsl/settings.js";
 import { placedAt } from "../dsl/sites.js";
 import { type ParamDecl, type Traced, trace } from "../dsl/trace.js";
-import type { createProject } from "../frontend/check.js";
 import { loadModel } from "../frontend/load.js";
 import type { Module } from "../ir/graph.js";
 import { passes } from "../passes/index.js";
@@ -56,8 +55,6 @@ export interface CompileOptions {
   readonly after?: (pass: string, module: Module) => void;
   /** Verify the module after each pass, which takes longer, or after the last alone (default). */
   readonly verify?: "each" | "last";
-  /** @internal One that has checked a model before knows the library: for whoever compiles many. */
-  readonly project?: ReturnType<typeof createProject>;
 }
 
 export interface Compiled {
@@ -71,7 +68,7 @@ export interface Compiled {
 /** Compiles a model file. Errors: DitError with place and help for anything wrong in file, settings or options. */
 export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
   // The model imports "dit-compile": this very instance, handed in late because it contains this function.
-  const model = loadModel(file, { library: await import("../index.js") }, options.project);
+  const model = loadModel(file, { library: await import("../index.js") });
   const settings = parseSettings(model.definition, options.preset, options.set, options.defaults);
   const problem = model.definition.check?.(settings.config) ?? model.definition.objective?.check?.(settings.config);
   if (problem)

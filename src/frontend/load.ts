@@ -30,7 +30,10 @@ export interface LoadedModel {
   guard<T>(run: () => T): T;
 }
 
-export function loadModel(file: string, options: LoadOptions, project: Project = createProject()): LoadedModel {
+/** Of the process, made when first needed: a new one reads the whole library again, which takes longer than checking a model. */
+let shared: { readonly project: Project; files: readonly SourceFile[] } | undefined;
+
+export function loadModel(file: string, options: LoadOptions): LoadedModel {
   const path = resolve(file);
   if (!existsSync(path))
     fail("DIT1003", `there is no file ${file}`, { help: "check the path; it is taken from the folder that the command runs in" });
@@ -45,8 +48,15 @@ export function loadModel(file: string, options: LoadOptions, project: Project =
     return shown.includes("/") ? join(dirname(shown), near).split(sep).join("/") : near;
   };
 
+  shared ??= { project: createProject(), files: [] };
+  const { project, files: old } = shared;
+  for (const file of old) file.refreshFromFileSystemSync();
   const files = ownFiles(project, path);
+  for (const file of old) if (!files.includes(file) && !file.wasForgotten()) project.removeSourceFile(file);
+  shared.files = files;
   const problems = files.flatMap((f) => typeErrors(project, f, display(f.getFilePath())));
+  // It remembers what it did not find, and would not look again for a file that is there the next time.
+  if (problems.some(({ message }) => message.startsWith("Cannot find"))) shared = undefined;
   if (problems.length > 0) throw new DitError(problems);
 
   const runner = new Runner(files, display, options.library, path);
@@ -75,8 +85,6 @@ function ownFiles(project: Project, path: string): SourceFile[] {
       if (target) add(target);
     }
   };
-  // A project that is used again may hold an older text of the file.
-  for (const file of project.getSourceFiles()) if (!file.isDeclarationFile() && file.isSaved()) file.refreshFromFileSystemSync();
   add(project.getSourceFile(path) ?? project.addSourceFileAtPath(path));
   return found;
 }

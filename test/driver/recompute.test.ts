@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type CompileOptions, compile } from "../../src/compile/compile.js";
 import type { DitError } from "../../src/diagnostics/diagnostic.js";
-import { createProject } from "../../src/frontend/check.js";
 import { memoryPlan } from "../../src/program/memory.js";
 import { pack } from "../../src/program/pack.js";
 import type { Bundle } from "../../src/program/program.js";
@@ -19,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => dawn?.dispose());
 
 const BATCH = 8;
-const base: CompileOptions = { preset: "tiny", set: ["depth=2"], batch: BATCH, project: createProject() };
+const base: CompileOptions = { preset: "tiny", set: ["depth=2"], batch: BATCH };
 
 const compiled = async (entry: string, bytes?: number) =>
   await compile("models/dit.graph.ts", { ...base, entries: [entry], ...(bytes === undefined ? {} : { memory: { bytes } }) });

@@ -7,14 +7,12 @@ import { afterAll, describe, expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
 import { parseSettings } from "../../src/dsl/settings.js";
 import { trace } from "../../src/dsl/trace.js";
-import { createProject } from "../../src/frontend/check.js";
 import { loadModel } from "../../src/frontend/load.js";
 import type { Fn } from "../../src/ir/graph.js";
 import { printFn } from "../../src/ir/print.js";
 
 const folder = mkdtempSync(join(tmpdir(), "dit-frontend-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-const project = createProject();
 let count = 0;
 
 /** Writes files into a folder of their own; the path of the first. */
@@ -26,7 +24,7 @@ function write(files: Readonly<Record<string, string>>): string {
   }
   return join(home, Object.keys(files)[0]!);
 }
-const load = (files: Readonly<Record<string, string>>) => loadModel(write(files), { library }, project);
+const load = (files: Readonly<Record<string, string>>) => loadModel(write(files), { library });
 function forward(files: Readonly<Record<string, string>>): Fn {
   const { definition } = load(files);
   const model = definition.configured(parseSettings(definition).config);
@@ -157,6 +155,22 @@ m.ts:9:27: error DIT1002: Property 'hiden' does not exist on type 'Config<{ hidd
     expect(text).toContain("other.ts:1:7: error DIT1002: Type 'boolean' is not assignable to type 'number'. (TS2322)");
   });
 
+  test("the next time, files are as they are by then: changed, gone, or there at last", () => {
+    const model = (body: string) => around(body, "defineModel, tensor", 'import { two } from "./two.js";');
+    const path = write({ "m.ts": model("    return { out: x.mul(two) };") });
+    const two = join(dirname(path), "two.ts");
+    const said = () => refusal(() => loadModel(path, { library }));
+    expect(said()).toContain("m.ts:2:21: error DIT1002: Cannot find module './two.js'");
+    writeFileSync(two, "export const two = 2;");
+    expect(said()).toBe("accepted");
+    writeFileSync(two, "export const two = true;");
+    expect(said()).toContain("m.ts:8:25: error DIT1002");
+    writeFileSync(path, model("    return { out: x.mul(two ? 1 : 2) };"));
+    expect(said()).toBe("accepted");
+    rmSync(two);
+    expect(said()).toContain("m.ts:2:21: error DIT1002: Cannot find module './two.js'");
+  });
+
   test("an exception of the model has its place and no stack", () => {
     const before = "function pick(names: string[]): string {\n  return names[3]!.toUpperCase();\n}";
     const text = refusal(() =>
@@ -170,10 +184,10 @@ m.ts:9:27: error DIT1002: Property 'hiden' does not exist on type 'Config<{ hidd
   });
 
   test("no file, a folder, no model", () => {
-    expect(refusal(() => loadModel("models/none.ts", { library }, project))).toBe(
+    expect(refusal(() => loadModel("models/none.ts", { library }))).toBe(
       "error DIT1003: there is no file models/none.ts\n  help: check the path; it is taken from the folder that the command runs in",
     );
-    expect(refusal(() => loadModel(folder, { library }, project))).toContain("is a folder");
+    expect(refusal(() => loadModel(folder, { library }))).toContain("is a folder");
     expect(refusal(() => load({ "m.ts": "export const a = 1;" }))).toBe(
       "error DIT1004: m.ts has no default export\n  help: end it with: export default defineModel({ … })",
     );

@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { exitCode } from "../../src/cli/io.js";
 import { compile } from "../../src/compile/compile.js";
-import { createProject } from "../../src/frontend/check.js";
 import { dit } from "../cli/capture.js";
 import { checkPage } from "../docs/generated.js";
 import { mistakes } from "./mistakes.js";
@@ -16,9 +15,8 @@ import { mistakes } from "./mistakes.js";
 const folder = mkdtempSync(join(tmpdir(), "dit-mistakes-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const file = join(folder, "m.graph.ts");
-const project = createProject();
 
-/** The exit code and the text of a compilation, as the command has them; one project, because each new one reads the library again. */
+/** The exit code and the text of a compilation, as the command has them. */
 async function said(source: string): Promise<{ readonly code: number; readonly err: string }> {
   writeFileSync(file, source);
   let err = "";
@@ -29,7 +27,7 @@ async function said(source: string): Promise<{ readonly code: number; readonly e
       err += text;
     },
   };
-  const code = await exitCode(io, () => compile(file, { project }));
+  const code = await exitCode(io, () => compile(file));
   return { code, err };
 }
 

@@ -4,15 +4,13 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
-import { createProject } from "../../src/frontend/check.js";
 import { loadModel } from "../../src/frontend/load.js";
 
 const folder = fileURLToPath(new URL("./refused/", import.meta.url));
-const project = createProject();
 
 function printed(name: string): string {
   try {
-    loadModel(`${folder}${name}.ts`, { library: {} }, project);
+    loadModel(`${folder}${name}.ts`, { library: {} });
   } catch (error) {
     if (error instanceof DitError) return error.message;
     throw error;
