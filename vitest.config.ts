@@ -53,8 +53,10 @@ const patient = { testTimeout: 240_000, hookTimeout: 240_000 };
 /**
  * test/gpu: what depends on the subgroup width, on every adapter. test/driver: what does not, once for each driver. test/long: commands,
  * and what is long or measures the process, on one adapter, because another would say the same.
+ *
+ * Without `isolate` a process runs many files and loads modules, TypeScript's library above all, once: a third of the time was that.
  */
-const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: readonly string[]) =>
+const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: readonly string[], isolate = false) =>
   project(
     name,
     folders.map((folder) => `test/${folder}/**/*.test.ts`),
@@ -68,7 +70,7 @@ const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: read
       GALLIVM_PERF: "nopt",
       MESA_SHADER_CACHE_DIR: join(cacheFolder(), "mesa-of-tests"),
     },
-    patient,
+    { ...patient, isolate },
   );
 
 export default defineConfig({
@@ -81,7 +83,6 @@ export default defineConfig({
         {},
         {
           exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**"],
-          // Modules are loaded once for all files: a third of the time of these tests was loading them.
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -89,8 +90,9 @@ export default defineConfig({
       ),
       project("null", ["test/null/**/*.test.ts"], {}, patient),
       gpu("lavapipe-4", "lavapipe", 4, ["gpu"]),
-      gpu("lavapipe-8", "lavapipe", 8, ["gpu", "driver", "long"]),
+      gpu("lavapipe-8", "lavapipe", 8, ["gpu", "driver"]),
       gpu("lavapipe-16", "lavapipe", 16, ["gpu"]),
+      gpu("lavapipe-long", "lavapipe", 8, ["long"], true),
       gpu("swiftshader", "swiftshader", 4, ["gpu", "driver"]),
       project("web", ["test/web/**/*.test.ts"], browserVariables(), patient),
     ],
