@@ -74,7 +74,10 @@ async function fetchMissing() {
 
 /** Runs all projects and returns the reporter's counts; whatever looks wrong besides a failed test is added to the problems. */
 function runVitest() {
-  console.log("\n== tests");
+  // Another sample of the kernels' choices at each commit, see test/gpu/sample.ts.
+  const head = spawnSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).stdout?.slice(0, 8) ?? "";
+  const seed = process.env.DIT_CHOICES_SEED ?? String(Number.parseInt(head, 16) || 1);
+  console.log(`\n== tests (DIT_CHOICES_SEED=${seed})`);
   const folder = mkdtempSync(join(tmpdir(), "dit-compile-test-"));
   const file = join(folder, "counts.json");
   const projects = ["cpu", "null", "web", ...wanted.map((name) => `${name}*`)].flatMap((name) => ["--project", name]);
@@ -85,7 +88,7 @@ function runVitest() {
     "--reporter=default",
     "--reporter=./scripts/test-reporter.mjs",
   ];
-  const env = { ...process.env, DIT_TEST_COUNTS: file };
+  const env = { ...process.env, DIT_TEST_COUNTS: file, DIT_CHOICES_SEED: seed };
   const { status, signal } = spawnSync(process.execPath, [...args, ...filters], { stdio: "inherit", env });
   const counts = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { projects: {}, errors: [], reason: "none" };
   rmSync(folder, { recursive: true, force: true });

@@ -20,6 +20,7 @@ import { B, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { numbers } from "../gpu/numbers.js";
 import { bundleOf, runModule } from "../gpu/run-module.js";
+import { sample } from "../gpu/sample.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {
@@ -90,28 +91,31 @@ async function compare(module: Module, batch: number, size: number, kernels: Ker
   }
 }
 
-// The text depends on the head width, not on the tokens: each width with some number of tokens that no tile divides.
-const shapes = [
-  [77, 72],
-  [50, 7],
-  [17, 16],
-  [50, 64],
-] as const;
+/** Numbers of tokens that no tile divides, and head widths, on which the text depends; the batch and how large q, k and v are. */
+type Case = readonly [tokens: number, width: number, batch: number, size: number];
+const shapes: readonly Case[] = [
+  [77, 72, 2, 1],
+  [50, 7, 2, 1],
+  [17, 16, 2, 1],
+  [50, 64, 2, 1],
+  [258, 72, 1, 1],
+  [9, 128, 1, 1],
+];
+// Scores of ±80 do not overflow.
+const large: Case = [40, 16, 1, 9];
 
 // These adapters have subgroups as wide as a CPU's vector; most GPUs run the tiles, which these adapters take long to compile.
 describe.each([
-  ["subgroups", {}, shapes],
-  ["tiles", { variants: false }, shapes.slice(0, 2)],
-] as const)("%s", (_, kernels, own) => {
-  test.each(own)("%d tokens, head width %d", (tokens, width) => compare(selfAttention(tokens, width), 2, 1, kernels));
-  test("258 tokens, head width 72", () => compare(selfAttention(258, 72), 1, 1, kernels));
-  test("scores of ±80 do not overflow", () => compare(selfAttention(40, 16), 1, 9, kernels));
+  ["subgroups", {}, [...sample("subgroups", shapes, 2), large]],
+  ["tiles", { variants: false }, [...sample("tiles", shapes, 1), large]],
+  ["naive kernels", { safe: true }, [[50, 18, 2, 1]]],
+] as const)("%s", (_, kernels, cases) => {
+  test.each(cases)("%d tokens, head width %d, batch %d, numbers up to %d", (tokens, width, batch, size) =>
+    compare(selfAttention(tokens, width), batch, size, kernels),
+  );
 });
 
 test("a head as wide as 258 has tiles", () => compare(selfAttention(9, 258), 1, 1));
-test("naive kernels", () => compare(selfAttention(50, 18), 2, 1, { safe: true }));
-
-test("a head as wide as 128", () => compare(selfAttention(9, 128), 1, 1));
 
 test("nothing of tokens × tokens is in memory", () => {
   const { storages } = bundleOf(compiled(selfAttention(500, 16)), { batch: 1 }).program;

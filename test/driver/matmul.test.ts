@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
 import { compare, few, forced, onDevice } from "../gpu/matmul-cases.js";
+import { sample } from "../gpu/sample.js";
 
 onDevice();
 
@@ -12,7 +13,7 @@ test("every choice is forced somewhere", () => {
 test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
-    for (const given of cases) {
+    for (const given of sample(choice, cases, 3)) {
       const [taken] = await compare(given, { choice });
       expect(taken!.split("-")[0], `${given}`).toBe(choice.split("-")[0]);
     }
@@ -21,11 +22,12 @@ test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
 
 test("the naive kernel gives the reference's numbers", async () => {
   const all = [...forced.flatMap(([, cases]) => cases), ...few];
-  for (const given of new Map(all.map((c) => [c.join(), c])).values()) await compare(given, { safe: true });
+  const each = [...new Map(all.map((c) => [c.join(), c])).values()];
+  for (const given of sample("naive", each, 6)) await compare(given, { safe: true });
 });
 
 test("few rows or columns, also where another form would be taken", async () => {
-  for (const given of few) {
+  for (const given of sample("few-rows", few, 3)) {
     const [taken, ...others] = await compare(given, { compiledFor: 2, choice: "few-rows" });
     expect([taken, others], `${given}`).toEqual([expect.stringMatching(/^few-/), []]);
   }

@@ -1,0 +1,69 @@
+// `npm run test:choices`: every case of every choice of every kernel, of which `npm test` takes a sample. Each part that passed is noted
+// in .cache/choices.json, so that a run which was interrupted goes on where it stopped as long as no file has changed; `--fresh` forgets.
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { root } from "./dist.mjs";
+
+const { values } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
+process.chdir(root);
+
+/** By subgroup width, by driver, and where nothing runs but all is looked at. */
+const parts = [
+  ...["lavapipe-4", "lavapipe-8", "lavapipe-16", "swiftshader"].map((project) => [project, "test/gpu/matmul.test.ts"]),
+  ...["lavapipe-8", "swiftshader"].flatMap((project) =>
+    ["test/driver/matmul.test.ts", "test/driver/attention.test.ts"].map((file) => [project, file]),
+  ),
+  ["null", "test/null/races.test.ts"],
+  ["null", "test/null/wgsl.test.ts"],
+];
+
+const git = (...args) => execFileSync("git", args, { encoding: "utf8", maxBuffer: 2 ** 28 });
+const changed = git("ls-files", "--others", "--exclude-standard", "-z").split("\0").filter(Boolean);
+const state = createHash("sha256").update(git("rev-parse", "HEAD")).update(git("diff", "HEAD"));
+for (const file of changed) state.update(file).update(readFileSync(file));
+const hash = state.digest("hex");
+
+const note = ".cache/choices.json";
+const known = existsSync(note) && !values.fresh ? JSON.parse(readFileSync(note, "utf8")) : {};
+const done = known.state === hash ? known.done : {};
+mkdirSync(".cache", { recursive: true });
+
+for (const [project, file] of parts) {
+  const name = `${project} ${file}`;
+  if (done[name]) {
+    console.log(`${name}: ${done[name].passed} passed before`);
+    continue;
+  }
+  const counts = run(project, file);
+  if (counts.failed > 0 || counts.passed === 0) {
+    console.log(`error: ${name}: ${counts.failed} failed, ${counts.passed} passed`);
+    report(1 + counts.failed);
+  }
+  done[name] = counts;
+  writeFileSync(`${note}.new`, `${JSON.stringify({ state: hash, done }, null, 2)}\n`);
+  renameSync(`${note}.new`, note);
+}
+report(0);
+
+function run(project, file) {
+  const folder = mkdtempSync(join(tmpdir(), "dit-compile-choices-"));
+  const env = { ...process.env, DIT_CHOICES: "all", DIT_TEST_COUNTS: join(folder, "counts.json") };
+  const reporters = ["--reporter=default", "--reporter=./scripts/test-reporter.mjs"];
+  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project, file, "--testTimeout", "1200000", ...reporters];
+  const { status } = spawnSync(process.execPath, args, { stdio: "inherit", env });
+  const { passed = 0, failed = 0 } = existsSync(env.DIT_TEST_COUNTS)
+    ? (JSON.parse(readFileSync(env.DIT_TEST_COUNTS, "utf8")).projects[project] ?? {})
+    : {};
+  rmSync(folder, { recursive: true, force: true });
+  return { passed, failed: status === 0 ? failed : Math.max(1, failed) };
+}
+
+function report(failed) {
+  const passed = Object.values(done).reduce((sum, counts) => sum + counts.passed, 0);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed > 0 ? 1 : 0);
+}

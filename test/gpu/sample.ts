@@ -1,0 +1,17 @@
+/**
+ * A driver compiles a kernel in seconds, and kernels with their choices, forms and sizes are many. So `npm test` takes a few cases of each
+ * choice, drawn anew for each commit (`DIT_CHOICES_SEED`, which it prints); `npm run test:choices` takes them all.
+ */
+import { random } from "../random-numbers.js";
+
+const all = process.env.DIT_CHOICES === "all";
+const seed = Number(process.env.DIT_CHOICES_SEED ?? 1);
+
+/** So many of the cases, in their order; `what` makes draws of one seed differ. */
+export function sample<T>(what: string, cases: readonly T[], count: number): readonly T[] {
+  if (all || count >= cases.length) return cases;
+  const draw = random([...what].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, seed));
+  const left = cases.map((_, i) => i);
+  const taken = Array.from({ length: count }, () => left.splice(draw.below(left.length), 1)[0]!);
+  return taken.sort((a, b) => a - b).map((i) => cases[i]!);
+}
