@@ -17,6 +17,7 @@ import { fold, uniformWords } from "../../src/program/grid.js";
 import type { Bundle, Dispatch, Kernel, Variant } from "../../src/program/program.js";
 import { evaluate } from "../../src/program/size.js";
 import { bundleOf } from "../gpu/run-module.js";
+import { sample } from "../gpu/sample.js";
 
 const batch = 1;
 
@@ -93,13 +94,15 @@ function product(form: "nt" | "tn", [m, n, k]: readonly [number, number, number]
   return fuse.run({ stage: "graph", fns: [b.finish("main", results)] }, {});
 }
 
+const products = [
+  ["nt", [3, 8, 36]],
+  ["nt", [3, 7, 35]],
+  ["tn", [8, 8, 20]],
+  ["tn", [5, 7, 19]],
+] as const;
+
 describe.each(matmulChoices.map(({ name }) => name))("matmul, %s", (choice) => {
-  test.each([
-    ["nt", [3, 8, 36]],
-    ["nt", [3, 7, 35]],
-    ["tn", [8, 8, 20]],
-    ["tn", [5, 7, 19]],
-  ] as const)("%s of %j", (form, sizes) => {
+  test.each(sample(`races ${choice}`, products, 2))("%s of %j", (form, sizes) => {
     const bundle = bundleOf(product(form, sizes), { choices: { matmul: choice } });
     const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.split("-")[0] === choice.split("-")[0]);
     // Few rows carry no sums, and the other designs have no workgroup memory.
