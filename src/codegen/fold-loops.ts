@@ -8,6 +8,7 @@ import { opRow } from "../ir/ops/index.js";
 import { type DType, sizeOf } from "../ir/types.js";
 import type { Size } from "../program/size.js";
 import { Emitter, toStored, Words, wgslType } from "./emitter.js";
+import { byFour, fourLoads, foursText } from "./fours.js";
 import { type Affine, atom, zero } from "./index-math.js";
 import { fnText } from "./kernel.js";
 import { decode, type Loop, loopsOf, mergeRuns, type Region, rowMajor, runs } from "./region.js";
@@ -44,6 +45,16 @@ export interface Finish {
   readonly dtypes: readonly DType[];
   /** Bindings it reads. */
   readonly reads: readonly number[];
+  /** The same for four neighbours along one of the outer loops, where all it reads and stores lies so. */
+  readonly inFours: (loop: string) => FinishFours | undefined;
+}
+
+export interface FinishFours {
+  /** From `acc`, a vec4f, and variables called as the outer loops to the stores at `i`, which are multiples of four. */
+  readonly lines: readonly string[];
+  /** Bindings that it reads four at a time, and those that it reads singly. */
+  readonly vec4: readonly number[];
+  readonly single: readonly number[];
 }
 
 /** A sum of one operand over what the dot contracts: one element for each place of the operand's own loops. */
@@ -147,7 +158,8 @@ function finishing(
   const full = results.filter((r) => !sums.has(r.binding));
   const bindings = full.map((r) => r.binding);
   const dtypes = full.map((r) => r.value.type.dtype);
-  if (full.length === 1 && full[0]!.value === main) return { plain: true, text: "", bindings, dtypes, reads: [] };
+  if (full.length === 1 && full[0]!.value === main)
+    return { plain: true, text: "", bindings, dtypes, reads: [], inFours: () => undefined };
 
   const parts = outer.map((l) => ({ name: `e${l.name.slice(1)}`, range: l.range }));
   const partOf = new Map(outer.map((l, i) => [l.name, parts[i]!]));
@@ -162,11 +174,14 @@ function finishing(
   const accesses = dry.emitter.loads.map((l) => l.index);
   const at = new Map<string, Affine>();
   const lines: string[] = [];
+  /** The fastest of the loops that each outer loop is taken apart into. */
+  const fastest = new Map<string, Loop | undefined>();
   const declare = (name: string, text: string) => `let ${name} = ${text};`;
   for (const group of groups) {
     const own = group.map((l) => partOf.get(l.name)!);
     const merged = mergeRuns(runs(own, [...accesses, rowMajor(own)], dry.emitter.pinned));
     for (const [name, affine] of merged.at) at.set(name, affine);
+    fastest.set(group.at(-1)!.name, merged.loops.at(-1));
     lines.push(...decode(merged.loops, group.at(-1)!.name, words.size, declare));
   }
   const { emitter, values } = emit((l) => at.get(l.name) ?? zero, words);
@@ -181,7 +196,15 @@ function finishing(
     ]),
   ].join("\n");
   const reads = emitter.loads.map((l) => region.params[l.param]!);
-  return { plain: false, text, bindings, dtypes, reads };
+  const inFours = (loop: string): FinishFours | undefined => {
+    const along = fastest.get(loop);
+    const loads = along && fourLoads(region, emitter.loads, (index) => emitter.printIndex(index), along);
+    if (!along || !loads || !byFour(along.range)) return undefined;
+    const stores = bindings.map((b, k) => `b${b}[i] = ${values[k]!};`);
+    const fours = foursText([...emitter.lines, ...stores], loads, along, ["acc"]);
+    return fours && { lines: [...lines, ...fours], vec4: [...loads.vec4], single: [...loads.single] };
+  };
+  return { plain: false, text, bindings, dtypes, reads, inFours };
 }
 
 /** Stores of all results at index `i`, from the value `acc`; `loops` are the WGSL of the outer loops. */

@@ -14,6 +14,7 @@ import { literal } from "../ir/ops/literal.js";
 import type { TensorType } from "../ir/types.js";
 import { printSize, product, type Size } from "../program/size.js";
 import { Emitter, toStored, Words } from "./emitter.js";
+import { byFour, type FourLoads, fourLoads, foursText } from "./fours.js";
 import { type Affine, atom, zero } from "./index-math.js";
 import { decode, type Loop, loopsOf, mergeRuns, type Region, rowMajor, runs } from "./region.js";
 
@@ -30,6 +31,8 @@ export interface RowsText {
   /** Whether anything goes along a row; else columns go down runs, and no thread needs another. */
   readonly reduces: boolean;
   readonly emitter: Emitter;
+  /** Bindings that are read and written four numbers at a time. */
+  readonly vec4: readonly number[];
 }
 
 interface Shape {
@@ -55,8 +58,14 @@ function shapeOf(region: Region): Shape {
 
 const isReduction = (n: Node): boolean => opRow(n.op).fusion.kind === "anchor";
 
-/** `WIDTH`-independent text; `size` names the run-time sizes. */
-export function rowsText(region: Region): RowsText {
+/** Columns four by four: the loop along which they lie side by side, and the loads that do. */
+interface FourColumns {
+  readonly along: Loop;
+  readonly loads: FourLoads;
+}
+
+/** `WIDTH`-independent text. Columns are taken four by four where all that moves along a row lies so, unless `fours` forbids it. */
+export function rowsText(region: Region, fours: boolean): RowsText {
   const shape = shapeOf(region);
   const outer = loopsOf("o", shape.full.shape.slice(0, shape.split));
   const inner = loopsOf("k", shape.full.shape.slice(shape.split));
@@ -67,13 +76,16 @@ export function rowsText(region: Region): RowsText {
   const columns = mergeRuns(runs(inner, [...accesses, rowMajor(inner)], dry.emitter.pinned));
   const rows = mergeRuns(runs(outer, [...accesses, rowMajor(outer)], dry.emitter.pinned));
   const at = (merged: typeof rows, l: Loop) => merged.at.get(l.name) ?? zero;
-  const writer = new Writer(
-    region,
-    shape,
-    outer.map((l) => at(rows, l)),
-    inner.map((l) => at(columns, l)),
-  );
-  return writer.finish(rows.loops, columns.loops);
+  const write = (four?: FourColumns) => {
+    const coords = [outer.map((l) => at(rows, l)), inner.map((l) => at(columns, l))] as const;
+    return new Writer(region, shape, ...coords, four).finish(rows.loops, columns.loops);
+  };
+  const single = write()!;
+  const along = columns.loops.at(-1);
+  if (!fours || !along || !byFour(along.range)) return single;
+  // The same lines are written again, now that all loads are known.
+  const loads = fourLoads(region, single.emitter.loads, (index) => single.emitter.printIndex(index), along);
+  return (loads && write({ along, loads })) ?? single;
 }
 
 class Writer {
@@ -86,12 +98,14 @@ class Writer {
   /** One value a row, read by the columns: kept for each row of a run. */
   private readonly keptValues: readonly Value[];
   private next = 0;
+  private failed = false;
 
   constructor(
     private readonly region: Region,
     private readonly shape: Shape,
     private readonly rowCoords: readonly Affine[],
     private readonly columnCoords: readonly Affine[],
+    private readonly four?: FourColumns,
   ) {
     this.emitter = new Emitter(region.body, this.words, (p) => `b${region.params[p]}`);
     this.fullSpace = space(shape.full.shape);
@@ -134,11 +148,30 @@ class Writer {
     this.body([], []);
   }
 
-  finish(rows: readonly Loop[], columns: readonly Loop[]): RowsText {
+  /** Lines that are done for a column, for four of them where that is wanted; noted when it cannot be. */
+  private columnLines(lines: readonly string[], totals: readonly string[] = []): readonly string[] {
+    if (!this.four) return lines;
+    const text = foursText(lines, this.four.loads, this.four.along, totals);
+    if (!text) this.failed = true;
+    return text ?? lines;
+  }
+
+  /** Bindings of results that have a value for each column. */
+  private columnResults(): { readonly value: Value; readonly binding: number }[] {
+    return this.region.body.results
+      .map((r, k) => ({ value: r.value, binding: this.region.results[k]! }))
+      .filter((r) => this.kindOf(r.value) !== "row");
+  }
+
+  /** Undefined where columns were to be taken four by four, and cannot. */
+  finish(rows: readonly Loop[], columns: readonly Loop[]): RowsText | undefined {
     const { run } = this.shape;
     const length = product(columns.map((l) => l.range));
     const strips = product(this.shape.full.shape.slice(0, this.shape.split));
     const lines = this.body(rows, columns);
+    const results = this.four ? this.columnResults() : [];
+    const fits = results.every((r) => r.value.type.dtype === "f32" && !this.four!.loads.single.has(r.binding));
+    if (this.failed || !fits) return undefined;
     return {
       lines,
       words: this.words,
@@ -148,6 +181,7 @@ class Writer {
       kept: run === 1 ? 0 : this.keptValues.length,
       reduces: this.levels.length > 0,
       emitter: this.emitter,
+      vec4: this.four ? [...new Set([...this.four.loads.vec4, ...results.map((r) => r.binding)])] : [],
     };
   }
 
@@ -158,26 +192,37 @@ class Writer {
     const decodeRow = decode(rows, "row", this.words.size, declare);
     const decodeColumn = decode(columns, "c", this.words.size, declare);
     const length = this.words.named("row length", product(columns.map((l) => l.range)));
-    const along = (lines: readonly string[]) => [
-      `for (var c = lid; c < ${length}; c += WIDTH) {`,
-      ...indent([...decodeColumn, ...lines]),
+    const columnLoop = this.four
+      ? `for (var c = 4u * lid; c < ${length}; c += 4u * WIDTH) {`
+      : `for (var c = lid; c < ${length}; c += WIDTH) {`;
+    const along = (lines: readonly string[], totals?: readonly string[]) => [
+      columnLoop,
+      ...indent([...decodeColumn, ...this.columnLines(lines, totals)]),
       "}",
     ];
     /** All reductions of a row, and what has one value a row. */
     const reduce = (): void => {
       for (const level of this.levels) {
         const parts = level.map((node) => ({ node, part: `p${this.next++}` }));
-        for (const { node, part } of parts) emitter.lines.push(`var ${part} = ${identity(node)};`);
+        for (const { node, part } of parts) {
+          emitter.lines.push(`var ${part} = ${this.four ? `vec4f(${identity(node)})` : identity(node)};`);
+        }
         const lines = emitter.scope(() => {
           for (const { node, part } of parts) {
             const value = emitter.at(node.inputs[0]!, this.full);
             emitter.lines.push(node.op === "max" ? `${part} = max(${part}, ${value});` : `${part} += ${value};`);
           }
         });
-        emitter.lines.push(...along(lines));
+        emitter.lines.push(
+          ...along(
+            lines,
+            parts.map(({ part }) => part),
+          ),
+        );
         for (const { node, part } of parts) {
           const name = `r${this.next++}`;
-          emitter.lines.push(`let ${name} = ${node.op === "max" ? "largest" : "total"}(${part}, lid);`);
+          const own = this.four ? ofFour(node, part) : part;
+          emitter.lines.push(`let ${name} = ${node.op === "max" ? "largest" : "total"}(${own}, lid);`);
           emitter.define(node.outputs[0]!, this.rowCoords, name);
         }
       }
@@ -247,16 +292,13 @@ class Writer {
     });
     lines.push(
       ...[
-        `for (var c = lid; c < ${length}; c += WIDTH) {`,
-        ...indent([
-          ...decodeColumn,
+        ...along([
           ...sums.map((s, k) => `var ${s} = ${literal(0, partials[k]!.value.type.dtype)};`),
           `for (var r = 0u; r < ${rowsOfRun}; r++) {`,
           ...indent([...rowHead, ...inRun]),
           "}",
           ...partials.map(({ binding }, k) => `b${binding}[strip * ${length} + c] = ${sums[k]};`),
         ]),
-        "}",
       ],
     );
     return lines;
@@ -276,6 +318,9 @@ class Writer {
 }
 
 const indent = (lines: readonly string[]): string[] => lines.map((l) => `  ${l}`);
+/** The one value of four. */
+const ofFour = (node: Node, x: string): string =>
+  node.op === "max" ? `max(max(${x}.x, ${x}.y), max(${x}.z, ${x}.w))` : `${x}.x + ${x}.y + ${x}.z + ${x}.w`;
 const identity = (node: Node): string => (node.op === "max" ? "-3.4028234663852886e38f" : "0.0");
 
 /** `size / by`, which divides one of its factors. */

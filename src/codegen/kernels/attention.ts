@@ -10,10 +10,10 @@ import { literal } from "../../ir/ops/literal.js";
 import { sizeOf } from "../../ir/types.js";
 import { product, type Size } from "../../program/size.js";
 import { Emitter, Words } from "../emitter.js";
+import { inFours } from "../fours.js";
 import { type Affine, atom, zero } from "../index-math.js";
 import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { decode, type Loop, mergeRuns, type Region, resultIndex, rowMajor, runs } from "../region.js";
-import { inFours } from "./matmul-plan.js";
 
 const THREADS = 64;
 /** Workgroup memory in all, below the guaranteed 16 KiB so that more than one workgroup fits a core, and the most rows of a tile. */

@@ -2,9 +2,9 @@
 
 import { product } from "../../program/size.js";
 import { toStored, type Words } from "../emitter.js";
+import { byFour, fourLoads, foursText, inFours } from "../fours.js";
 import { type Family, fnText, kernelText } from "../kernel.js";
-import { decode, type Loop, mapLoops } from "../region.js";
-import { foursOf } from "./map-fours.js";
+import { decode, type Loop, type MapLoops, mapLoops, type Region } from "../region.js";
 import { threefryNeeds } from "./random.js";
 
 const WORKGROUP = 64;
@@ -21,7 +21,7 @@ export const map: Family = {
     const stores = region.body.results.map(
       (r, k) => `b${region.results[k]}[${places[k] ?? "i"}] = ${toStored(values[k]!, r.value.type.dtype)};`,
     );
-    const fours = safe ? undefined : foursOf(region, map);
+    const fours = safe ? undefined : foursOf(region, map, [...lines, ...stores]);
     const each = fours ? 4 : 1;
     const where = coordinates(loops, words, each);
     const random = threefryNeeds(emitter, region);
@@ -44,6 +44,24 @@ export const map: Family = {
     };
   },
 };
+
+/** The lines for i … i + 3, and the bindings that they read and write so; undefined where the four do not lie side by side. */
+function foursOf(
+  region: Region,
+  { loops, windows, emitter }: MapLoops,
+  lines: readonly string[],
+): { readonly lines: readonly string[]; readonly vec4: readonly number[] } | undefined {
+  const last = loops.at(-1);
+  if (!last || !(byFour(last.range) || (region.wholePacks && loops.length === 1))) return undefined;
+  const along: Loop = { name: last.name, range: byFour(last.range) ? last.range : 4 };
+  const stored = region.body.results.every(
+    (r, k) => r.value.type.dtype === "f32" && (windows[k] === undefined || inFours(windows[k], along)),
+  );
+  const loads = fourLoads(region, emitter.loads, (index) => emitter.printIndex(index), along);
+  if (!stored || !loads || region.results.some((b) => loads.single.has(b))) return undefined;
+  const text = foursText(lines, loads, along);
+  return text && { lines: text, vec4: [...new Set([...loads.vec4, ...region.results])] };
+}
 
 /** The loop variables of element i, the first of `each`. Rows of whole workgroups are found from the workgroup's number: a division for all its threads. */
 function coordinates(loops: readonly Loop[], words: Words, each: number): string[] {

@@ -3,10 +3,11 @@
  * Where an operand lies in fours along its rows that is a vec4 for each k, along K four vec4 that are turned in registers, else sixteen
  * numbers. Past the end of K there are zeros; past the end of M and N the last ones again, which are never stored.
  */
+import { inFours } from "../fours.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { fnText } from "../kernel.js";
 import type { Loop } from "../region.js";
-import { inFours, type MatmulPlan, storeFourHook, storeHook, storesVectors } from "./matmul-plan.js";
+import { type MatmulPlan, type StoreFour, storeFours, storeHook, storesVectors } from "./matmul-plan.js";
 
 export interface Blocks {
   /** Bindings that are read and written four numbers at a time. */
@@ -35,27 +36,31 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
     const kFour = inFours(x, s.k);
     return { alongK: kFour || (!ownFour && coefficient(x, s.k.name) === 1), four: kFour || ownFour, bindings: [binding] };
   };
-  const a = wayOf(s.a, s.m, s.aBinding, rows);
-  const b = wayOf(s.b, s.n, s.bBinding, false);
-  const c = { four: storesVectors(plan) && inFours(s.c, s.n), bindings: finish.bindings };
-  // A binding has one type: what is also read singly is read singly everywhere.
-  const single = new Set([...finish.reads, ...s.fold.sums.map((sum) => sum.binding)]);
-  const accesses = [a, b, c];
-  for (let before = -1; before !== single.size; ) {
-    before = single.size;
-    for (const x of accesses) {
-      x.four &&= !x.bindings.some((i) => single.has(i));
-      if (!x.four) for (const i of x.bindings) single.add(i);
+  const settled = (store: StoreFour | undefined) => {
+    const a = wayOf(s.a, s.m, s.aBinding, rows);
+    const b = wayOf(s.b, s.n, s.bBinding, false);
+    const c = { four: store !== undefined, bindings: [...finish.bindings, ...(store?.vec4 ?? [])] };
+    // A binding has one type: what is also read singly is read singly everywhere.
+    const single = new Set([...(store?.single ?? finish.reads), ...s.fold.sums.map((sum) => sum.binding)]);
+    const accesses = [a, b, c];
+    for (let before = -1; before !== single.size; ) {
+      before = single.size;
+      for (const x of accesses) {
+        x.four &&= !x.bindings.some((i) => single.has(i));
+        if (!x.four) for (const i of x.bindings) single.add(i);
+      }
     }
-  }
+    return { a, b, c, store, vec4: accesses.flatMap((x) => (x.four ? x.bindings : [])) };
+  };
+  const ways = [...(storesVectors(plan) ? storeFours(plan) : []), undefined];
+  const { a, b, c, store, vec4 } = ways.map(settled).find((way) => way.c.four || way.store === undefined)!;
   return {
-    vec4: accesses.flatMap((x) => (x.four ? x.bindings : [])),
+    vec4,
     bAlongK: b.alongK,
     hooks: [
       rows ? rowHooks(a) : fetchHooks("a", "m", a),
       rows ? blockHooks(b) : fetchHooks("b", "n", b),
-      finish.text,
-      c.four ? storeFourHook(plan) : storeHook(plan),
+      store?.hook ?? storeHook(plan),
       storeRowHook(c.four),
     ].join("\n"),
   };

@@ -5,7 +5,8 @@
  */
 import { evaluate, type Size } from "../../program/size.js";
 import { Words } from "../emitter.js";
-import { type Finish, type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
+import { type Finish, type FinishFours, type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
+import { inFours } from "../fours.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { fnText } from "../kernel.js";
 import type { Loop, Region } from "../region.js";
@@ -152,33 +153,35 @@ function ridingHooks(s: MatmulShape, loops: readonly string[], words: Words): Ma
   return { consts: { SUM_A: String(a.has), SUM_B: String(b.has) }, hooks: `${a.text}\n${b.text}` };
 }
 
-export const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
+/** Whether four results along N are one vec4: all f32, side by side, and none also read by what follows the dot. */
+export const storesVectors = ({ finish, shape }: MatmulPlan): boolean =>
+  inFours(shape.c, shape.n) && finish.dtypes.every((d) => d === "f32") && !finish.bindings.some((b) => finish.reads.includes(b));
 
-/** Whether a tensor can be read or written four numbers at a time along `along`, and everything else in its index keeps that alignment. */
-export const inFours = (x: Affine, along: Loop): boolean =>
-  coefficient(x, along.name) === 1 &&
-  byFour(along.range) &&
-  byFour(x.constant) &&
-  x.terms.every(({ atom, by }) => atom.name === along.name || byFour(by));
+/** How four results along N are stored at once: what they read and write lies in `vec4` bindings, or is read singly. */
+export interface StoreFour {
+  readonly vec4: readonly number[];
+  readonly single: readonly number[];
+  /** `store(i, m, n, batch, value: vec4f)`. */
+  readonly hook: string;
+}
 
-/** Whether all results are f32 and none is also read by what follows the dot: only then are four of them one vec4. */
-export const storesVectors = ({ finish }: MatmulPlan): boolean =>
-  finish.dtypes.every((d) => d === "f32") && !finish.bindings.some((b) => finish.reads.includes(b));
-
-/** `store(i, m, n, batch, value)`: one result, and what follows the dot. */
-export const storeHook = ({ finish, loops }: MatmulPlan): string =>
-  fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", finishLines(finish, loops, "i", "value"));
-
-/** The same for four neighbours along N at once: what follows the dot is applied to each. */
-export function storeFourHook({ finish, loops }: MatmulPlan): string {
-  const head = "store(i: u32, m: u32, n: u32, batch: u32, value: vec4f)";
-  if (finish.plain) return fnText(head, [`b${finish.bindings[0]}[i / 4u] = value;`]);
-  const done = [0, 1, 2, 3].map((j) => {
+/** The ways to store four, the better first: what follows the dot reads four at a time too, or is applied to one after the other. */
+export function storeFours({ finish, loops, shape }: MatmulPlan): StoreFour[] {
+  const hook = (value: string, lines: readonly string[]) =>
+    fnText(`store(i: u32, m: u32, n: u32, batch: u32, ${value}: vec4f)`, lines);
+  if (finish.plain) return [{ vec4: [], single: [], hook: hook("value", [`b${finish.bindings[0]}[i / 4u] = value;`]) }];
+  const applied = [0, 1, 2, 3].map((j) => {
     const args = loops.map((l) => (l === "n" ? `n + ${j}u` : l));
     return `let d${j} = apply(${[...args, `value.${"xyzw"[j]}`].join(", ")});`;
   });
-  return fnText(head, [
-    ...done,
-    ...finish.bindings.map((b, k) => `b${b}[i / 4u] = vec4f(d0.v${k}, d1.v${k}, d2.v${k}, d3.v${k});`),
-  ]);
+  const stores = finish.bindings.map((b, k) => `b${b}[i / 4u] = vec4f(d0.v${k}, d1.v${k}, d2.v${k}, d3.v${k});`);
+  const each = { vec4: [], single: finish.reads, hook: `${finish.text}\n${hook("value", [...applied, ...stores])}` };
+  const fours: FinishFours | undefined = finish.inFours(shape.n.name);
+  if (!fours) return [each];
+  const outer = shape.fold.outer.map((l, k) => `let ${l.name} = ${loops[k]};`);
+  return [{ ...fours, hook: hook("acc", [...outer, ...fours.lines]) }, each];
 }
+
+/** `store(i, m, n, batch, value)`: one result, and what follows the dot. */
+export const storeHook = ({ finish, loops }: MatmulPlan): string =>
+  `${finish.text}\n${fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", finishLines(finish, loops, "i", "value"))}`;

@@ -1,7 +1,8 @@
 /** The subgroup form of matmul: written for one width, taken where the adapter has no other. */
 import { evaluate } from "../../program/size.js";
+import { inFours } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { inFours, type MatmulPlan, storeFourHook, storesVectors } from "./matmul-plan.js";
+import { type MatmulPlan, type StoreFour, storeFours, storesVectors } from "./matmul-plan.js";
 
 /** Widths that adapters have; one text is made for each. */
 const widths = [4, 8, 16, 32];
@@ -18,28 +19,32 @@ export type SubgroupEnd = "inline" | "tail" | "best";
 
 /** The variants for all widths; none when the operands' order does not suit the form. */
 export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVariant[] {
-  const { a, b, c, m, n, k, fold, aBinding, bBinding } = plan.shape;
+  const { a, b, m, n, k, fold, aBinding, bBinding } = plan.shape;
   const aAlongK = inFours(a, k);
   const aAlongM = !aAlongK && inFours(a, m);
   const bAlongK = aAlongK && inFours(b, k);
   const bAlongN = !bAlongK && inFours(b, n);
-  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !inFours(c, n)) return [];
-  // Operands and results are read and written by fours; what follows the dot reads single numbers.
+  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !storesVectors(plan)) return [];
+  // A binding has one type: operands and results are read and written by fours.
   const { finish } = plan;
-  if (!storesVectors(plan) || [...finish.bindings, ...finish.reads].some((i) => i === aBinding || i === bBinding)) return [];
+  const store = storeFours(plan).find(
+    ({ single }) => ![...finish.bindings, ...single].some((i) => i === aBinding || i === bBinding),
+  );
+  if (!store) return [];
   // Sums ride along where the operand is read by rows of the result anyway.
   if (fold.sums.some((x) => x.operand === 1 || !aAlongM)) return [];
   const tail = (width: number): boolean => !finish.plain && (end === "best" ? width < GPU_WIDTH : end === "tail");
-  return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, tail: tail(width) }));
+  return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width) }));
 }
 
 interface Form {
   readonly aAlongK: boolean;
   readonly bAlongK: boolean;
+  readonly store: StoreFour;
   readonly tail: boolean;
 }
 
-function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, tail }: Form): LoweredVariant {
+function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, tail }: Form): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
   // Rows a subgroup makes. More would load less and take drivers longer to compile: unrolled text grows with TM · KU. No more than there
@@ -50,7 +55,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, tail }: F
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
-    vec4: [aBinding, bBinding, ...finish.bindings],
+    vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
     words,
     consts: {
       S: `${s}u`,
@@ -68,8 +73,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, tail }: F
       fnText("load_b(i: u32) -> vec4f", [`return b${bBinding}[i / 4u];`]),
       fnText("store_raw(i: u32, value: vec4f)", [`b${finish.bindings[0]}[i / 4u] = value;`]),
       fnText("load_raw(i: u32) -> vec4f", [`return b${finish.bindings[0]}[i / 4u];`]),
-      finish.text,
-      storeFourHook(plan),
+      store.hook,
       riding.hooks,
     ].join("\n"),
     file: "./kernels/matmul-subgroup.wgsl",

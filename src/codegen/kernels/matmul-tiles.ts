@@ -19,7 +19,6 @@ export function registerTile(plan: MatmulPlan): LoweredVariant {
     hooks: [
       fnText("load_a(i: u32) -> f32", [`return b${shape.aBinding}[i];`]),
       fnText("load_b(i: u32) -> f32", [`return b${shape.bBinding}[i];`]),
-      plan.finish.text,
       storeHook(plan),
       riding.hooks,
     ].join("\n"),

@@ -18,7 +18,7 @@ export const rows: Family = {
   doc: "Rows: reductions along them, what is elementwise before, between and after, and sums of runs of rows.",
   lower: (region, options: FamilyOptions) => {
     if (region.kind !== "rows") return undefined;
-    const text = rowsText(region);
+    const text = rowsText(region, !options.safe);
     const strips = text.words.named("strips", text.strips);
     const make = (form: Form) => variant(region, text, strips, form);
     const thread = make({ name: "naive", file: "rows-thread", width: 1, threads: GROUP, tile: GROUP });
@@ -52,6 +52,7 @@ function variant(region: Region, rows: RowsText, strips: string, form: Form): Lo
     title: `rows: ${describe(region.body.nodes.map((n) => n.op))}`,
     ...(form.subgroup ? { enables: ["enable subgroups;"] } : {}),
     bindings: region.bindings,
+    vec4: rows.vec4,
     words: rows.words,
     consts: {
       WIDTH: `${form.width}u`,

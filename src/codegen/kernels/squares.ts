@@ -1,6 +1,8 @@
 /** squares: the sum of squares of several buffers, in parts. */
 import { numel } from "../../ir/types.js";
 import { Words } from "../emitter.js";
+import { byFour } from "../fours.js";
+import { quotient } from "../index-math.js";
 import { type Family, fnText, kernelText } from "../kernel.js";
 
 const THREADS = 64;
@@ -14,19 +16,25 @@ export const squares: Family = {
     const words = new Words();
     const parts = op.attrs.parts as number;
     const threads = options.safe ? 1 : THREADS;
-    const loops = region.body.params.flatMap((p, i) => [
-      `for (var start = first; start < ${words.named(`N${i}`, numel(p.value.type))}; start += 64u * step) {`,
-      "  var strip = 0.0;",
-      `  for (var i = start; i < min(start + 64u * step, ${words.named(`N${i}`, numel(p.value.type))}); i += step) {`,
-      `    let x = b${region.params[i]}[i];`,
-      "    strip += x * x;",
-      "  }",
-      "  total += strip;",
-      "}",
-    ]);
+    const sizes = region.body.params.map((p) => numel(p.value.type));
+    const fours = !options.safe && sizes.every(byFour);
+    const loops = region.body.params.flatMap((_, i) => {
+      const count = words.named(`N${i}`, fours ? quotient(sizes[i]!, 4)! : sizes[i]!);
+      return [
+        `for (var start = first; start < ${count}; start += 64u * step) {`,
+        "  var strip = 0.0;",
+        `  for (var i = start; i < min(start + 64u * step, ${count}); i += step) {`,
+        `    let x = b${region.params[i]}[i];`,
+        `    strip += ${fours ? "dot(x, x)" : "x * x"};`,
+        "  }",
+        "  total += strip;",
+        "}",
+      ];
+    });
     const text = kernelText({
       title: `squares of ${region.body.params.length} buffers`,
       bindings: region.bindings,
+      vec4: fours ? region.params : [],
       words,
       consts: { THREADS: `${threads}u`, PARTS: `${parts}u` },
       sizes: {},
