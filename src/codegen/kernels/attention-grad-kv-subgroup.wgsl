@@ -1,5 +1,5 @@
-// attention_grad_kv by subgroups (see attention-lanes.wgsl): a row is a key, and the rows that go round are queries. w = exp(score − lse),
-// dv = Σ w · do, ds = w (do · v − do · o), dk = Σ ds · q.
+// attention_grad_kv by subgroups (see attention-lanes.wgsl): own rows are keys, and the others queries. w = exp(score − lse), dv = Σ w · do,
+// ds = w (do · v − do · o), dk = Σ ds · q.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let group = group_id(wid);
@@ -7,60 +7,114 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     return;
   }
   let batch = group / blocks(KEYS);
-  let mine = (group % blocks(KEYS)) * OWNERS + lane / LANES;
-  let part = lane % LANES;
-  let row = min(mine, KEYS - 1u);
-  var k: array<vec4f, PART_A>;
-  var sum_k: array<vec4f, PART_A>;
-  for (var c = 0u; c < PART_A; c++) { // unroll
-    k[c] = vector_k(batch, row, c * LANES + part) * SCALE;
+  let mine = (group % blocks(KEYS)) * TM;
+  var sum_k: array<vec4f, TM * PART_A>;
+  var sum_v: array<vec4f, TM * PART_B>;
+  var own_k: array<u32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    own_k[i] = start_k(batch, min(mine + i * S + lane, KEYS - 1u));
   }
-  var v: array<vec4f, PART_B>;
-  var sum_v: array<vec4f, PART_B>;
-  for (var c = 0u; c < PART_B; c++) { // unroll
-    v[c] = vector_v(batch, row, c * LANES + part);
+  var own_v: array<u32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    own_v[i] = start_v(batch, min(mine + i * S + lane, KEYS - 1u));
   }
-  for (var first = 0u; first < QUERIES; first += OWNERS) {
-    let query = min(first + lane / LANES, QUERIES - 1u);
-    let count = min(OWNERS, QUERIES - first);
-    var q: array<vec4f, PART_A>;
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      q[c] = vector_q(batch, query, c * LANES + part);
-    }
-    var g: array<vec4f, PART_B>;
-    var both = vec4f();
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      g[c] = vector_do(batch, query, c * LANES + part);
-      both += g[c] * vector_o(batch, query, c * LANES + part);
-    }
-    let along = together(both);
-    let lse = load_lse(batch, query);
-    for (var j = 0u; j < count; j++) {
-      let source = j * LANES + part;
-      var s = vec4f();
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        s += k[c] * subgroupShuffle(q[c], source);
+  for (var first = 0u; first < QUERIES; first += 4u * S) {
+    let query = first + 4u * lane;
+    let at0 = min(query, QUERIES - 1u);
+    let at1 = min(query + 1u, QUERIES - 1u);
+    let at2 = min(query + 2u, QUERIES - 1u);
+    let at3 = min(query + 3u, QUERIES - 1u);
+    let at_q0 = start_q(batch, at0);
+    let at_q1 = start_q(batch, at1);
+    let at_q2 = start_q(batch, at2);
+    let at_q3 = start_q(batch, at3);
+    var s = array<vec4f, TM>();
+    for (var c = 0u; c < A; c++) {
+      var own: array<vec4f, LOADS>;
+      for (var i = 0u; i < LOADS; i++) { // unroll
+        own[i] = vector_k(own_k[i], c);
       }
-      var d = vec4f();
+      let q0 = vector_q(at_q0, c);
+      let q1 = vector_q(at_q1, c);
+      let q2 = vector_q(at_q2, c);
+      let q3 = vector_q(at_q3, c);
+      for (var r = 0u; r < TM; r++) { // unroll
+        s[r] += four_products(subgroupBroadcast(own[r / S], r % S), q0, q1, q2, q3);
+      }
+    }
+    let at_do0 = start_do(batch, at0);
+    let at_do1 = start_do(batch, at1);
+    let at_do2 = start_do(batch, at2);
+    let at_do3 = start_do(batch, at3);
+    let at_o0 = start_o(batch, at0);
+    let at_o1 = start_o(batch, at1);
+    let at_o2 = start_o(batch, at2);
+    let at_o3 = start_o(batch, at3);
+    var d = array<vec4f, TM>();
+    var along = vec4f();
+    for (var c = 0u; c < B; c++) {
+      var own: array<vec4f, LOADS>;
+      for (var i = 0u; i < LOADS; i++) { // unroll
+        own[i] = vector_v(own_v[i], c);
+      }
+      let g0 = vector_do(at_do0, c);
+      let g1 = vector_do(at_do1, c);
+      let g2 = vector_do(at_do2, c);
+      let g3 = vector_do(at_do3, c);
+      along.x += sum_of(g0 * vector_o(at_o0, c));
+      along.y += sum_of(g1 * vector_o(at_o1, c));
+      along.z += sum_of(g2 * vector_o(at_o2, c));
+      along.w += sum_of(g3 * vector_o(at_o3, c));
+      for (var r = 0u; r < TM; r++) { // unroll
+        d[r] += four_products(subgroupBroadcast(own[r / S], r % S), g0, g1, g2, g3);
+      }
+    }
+    let lse = vec4f(load_lse(batch, at0), load_lse(batch, at1), load_lse(batch, at2), load_lse(batch, at3));
+    let inside = within(query, QUERIES);
+    for (var r = 0u; r < TM; r++) { // unroll
+      s[r] = select(vec4f(), exp(s[r] * SCALE - lse), inside);
+      d[r] = s[r] * (d[r] - along) * SCALE;
+    }
+    for (var j = 0u; j < (min(4u * S, QUERIES - first) + 3u) / 4u; j++) {
+      let row = first + 4u * j;
+      let at_do0 = start_do(batch, row);
+      let at_do1 = start_do(batch, min(row + 1u, QUERIES - 1u));
+      let at_do2 = start_do(batch, min(row + 2u, QUERIES - 1u));
+      let at_do3 = start_do(batch, min(row + 3u, QUERIES - 1u));
       for (var c = 0u; c < PART_B; c++) { // unroll
-        d += v[c] * subgroupShuffle(g[c], source);
+        let g0 = vector_do(at_do0, c * S + lane);
+        let g1 = vector_do(at_do1, c * S + lane);
+        let g2 = vector_do(at_do2, c * S + lane);
+        let g3 = vector_do(at_do3, c * S + lane);
+        for (var r = 0u; r < TM; r++) { // unroll
+          let w = subgroupShuffle(s[r], j);
+          sum_v[r * PART_B + c] += w.x * g0 + w.y * g1 + w.z * g2 + w.w * g3;
+        }
       }
-      let w = exp(together(s) - subgroupShuffle(lse, source));
-      let ds = w * (together(d) - subgroupShuffle(along, source));
-      for (var c = 0u; c < PART_B; c++) { // unroll
-        sum_v[c] += w * subgroupShuffle(g[c], source);
-      }
+      let at_q0 = start_q(batch, row);
+      let at_q1 = start_q(batch, min(row + 1u, QUERIES - 1u));
+      let at_q2 = start_q(batch, min(row + 2u, QUERIES - 1u));
+      let at_q3 = start_q(batch, min(row + 3u, QUERIES - 1u));
       for (var c = 0u; c < PART_A; c++) { // unroll
-        sum_k[c] += ds * subgroupShuffle(q[c], source);
+        let q0 = vector_q(at_q0, c * S + lane);
+        let q1 = vector_q(at_q1, c * S + lane);
+        let q2 = vector_q(at_q2, c * S + lane);
+        let q3 = vector_q(at_q3, c * S + lane);
+        for (var r = 0u; r < TM; r++) { // unroll
+          let w = subgroupShuffle(d[r], j);
+          sum_k[r * PART_A + c] += w.x * q0 + w.y * q1 + w.z * q2 + w.w * q3;
+        }
       }
     }
   }
-  if (mine < KEYS) {
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      put_dk(batch, row, c * LANES + part, sum_k[c] * SCALE);
-    }
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      put_dv(batch, row, c * LANES + part, sum_v[c]);
+  for (var r = 0u; r < TM; r++) { // unroll
+    if (mine + r < KEYS) {
+      for (var c = 0u; c < PART_A; c++) { // unroll
+        put_dk(start_dk(batch, mine + r), c * S + lane, sum_k[r * PART_A + c]);
+      }
+      for (var c = 0u; c < PART_B; c++) { // unroll
+        put_dv(start_dv(batch, mine + r), c * S + lane, sum_v[r * PART_B + c]);
+      }
     }
   }
 }

@@ -6,51 +6,99 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     return;
   }
   let batch = group / blocks(QUERIES);
-  let mine = (group % blocks(QUERIES)) * OWNERS + lane / LANES;
-  let part = lane % LANES;
-  let row = min(mine, QUERIES - 1u);
-  var q: array<vec4f, PART_A>;
-  var sum: array<vec4f, PART_A>;
-  for (var c = 0u; c < PART_A; c++) { // unroll
-    q[c] = vector_q(batch, row, c * LANES + part) * SCALE;
-  }
-  var g: array<vec4f, PART_B>;
-  var along = vec4f();
-  for (var c = 0u; c < PART_B; c++) { // unroll
-    g[c] = vector_do(batch, row, c * LANES + part);
-    along += g[c] * vector_o(batch, row, c * LANES + part);
-  }
-  let lse = load_lse(batch, row);
-  for (var first = 0u; first < KEYS; first += OWNERS) {
-    let key = min(first + lane / LANES, KEYS - 1u);
-    let count = min(OWNERS, KEYS - first);
-    var k: array<vec4f, PART_A>;
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      k[c] = vector_k(batch, key, c * LANES + part);
+  let mine = (group % blocks(QUERIES)) * TM;
+  var sum: array<vec4f, TM * PART_A>;
+  var along: array<f32, LOADS>;
+  var lse: array<f32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    let row = min(mine + i * S + lane, QUERIES - 1u);
+    let at_do = start_do(batch, row);
+    let at_o = start_o(batch, row);
+    for (var c = 0u; c < B; c++) {
+      along[i] += sum_of(vector_do(at_do, c) * vector_o(at_o, c));
     }
-    var v: array<vec4f, PART_B>;
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      v[c] = vector_v(batch, key, c * LANES + part);
+    lse[i] = load_lse(batch, row);
+  }
+  var own_q: array<u32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    own_q[i] = start_q(batch, min(mine + i * S + lane, QUERIES - 1u));
+  }
+  var own_do: array<u32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    own_do[i] = start_do(batch, min(mine + i * S + lane, QUERIES - 1u));
+  }
+  for (var first = 0u; first < KEYS; first += 4u * S) {
+    let key = first + 4u * lane;
+    let at_k0 = start_k(batch, min(key, KEYS - 1u));
+    let at_k1 = start_k(batch, min(key + 1u, KEYS - 1u));
+    let at_k2 = start_k(batch, min(key + 2u, KEYS - 1u));
+    let at_k3 = start_k(batch, min(key + 3u, KEYS - 1u));
+    var s = array<vec4f, TM>();
+    for (var c = 0u; c < A; c++) {
+      var own: array<vec4f, LOADS>;
+      for (var i = 0u; i < LOADS; i++) { // unroll
+        own[i] = vector_q(own_q[i], c);
+      }
+      let k0 = vector_k(at_k0, c);
+      let k1 = vector_k(at_k1, c);
+      let k2 = vector_k(at_k2, c);
+      let k3 = vector_k(at_k3, c);
+      for (var r = 0u; r < TM; r++) { // unroll
+        s[r] += four_products(subgroupBroadcast(own[r / S], r % S), k0, k1, k2, k3);
+      }
     }
-    for (var j = 0u; j < count; j++) {
-      let source = j * LANES + part;
-      var s = vec4f();
+    let at_v0 = start_v(batch, min(key, KEYS - 1u));
+    let at_v1 = start_v(batch, min(key + 1u, KEYS - 1u));
+    let at_v2 = start_v(batch, min(key + 2u, KEYS - 1u));
+    let at_v3 = start_v(batch, min(key + 3u, KEYS - 1u));
+    var d = array<vec4f, TM>();
+    for (var c = 0u; c < B; c++) {
+      var own: array<vec4f, LOADS>;
+      for (var i = 0u; i < LOADS; i++) { // unroll
+        own[i] = vector_do(own_do[i], c);
+      }
+      let v0 = vector_v(at_v0, c);
+      let v1 = vector_v(at_v1, c);
+      let v2 = vector_v(at_v2, c);
+      let v3 = vector_v(at_v3, c);
+      for (var r = 0u; r < TM; r++) { // unroll
+        d[r] += four_products(subgroupBroadcast(own[r / S], r % S), v0, v1, v2, v3);
+      }
+    }
+    let inside = within(key, KEYS);
+    for (var r = 0u; r < TM; r++) { // unroll
+      let w = exp(s[r] * SCALE - subgroupBroadcast(lse[r / S], r % S));
+      d[r] = select(vec4f(), w * (d[r] - subgroupBroadcast(along[r / S], r % S)) * SCALE, inside);
+    }
+    for (var j = 0u; j < (min(4u * S, KEYS - first) + 3u) / 4u; j++) {
+      let row = first + 4u * j;
+      let at0 = start_k(batch, row);
+      let at1 = start_k(batch, min(row + 1u, KEYS - 1u));
+      let at2 = start_k(batch, min(row + 2u, KEYS - 1u));
+      let at3 = start_k(batch, min(row + 3u, KEYS - 1u));
+      var k0: array<vec4f, PART_A>;
+      var k1: array<vec4f, PART_A>;
+      var k2: array<vec4f, PART_A>;
+      var k3: array<vec4f, PART_A>;
       for (var c = 0u; c < PART_A; c++) { // unroll
-        s += q[c] * subgroupShuffle(k[c], source);
+        k0[c] = vector_k(at0, c * S + lane);
+        k1[c] = vector_k(at1, c * S + lane);
+        k2[c] = vector_k(at2, c * S + lane);
+        k3[c] = vector_k(at3, c * S + lane);
       }
-      var d = -along;
-      for (var c = 0u; c < PART_B; c++) { // unroll
-        d += g[c] * subgroupShuffle(v[c], source);
-      }
-      let ds = exp(together(s) - lse) * together(d);
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        sum[c] += ds * subgroupShuffle(k[c], source);
+      for (var r = 0u; r < TM; r++) { // unroll
+        let w = subgroupShuffle(d[r], j);
+        for (var c = 0u; c < PART_A; c++) { // unroll
+          sum[r * PART_A + c] += w.x * k0[c] + w.y * k1[c] + w.z * k2[c] + w.w * k3[c];
+        }
       }
     }
   }
-  if (mine < QUERIES) {
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      put_dq(batch, row, c * LANES + part, sum[c] * SCALE);
+  for (var r = 0u; r < TM; r++) { // unroll
+    if (mine + r < QUERIES) {
+      for (var c = 0u; c < PART_A; c++) { // unroll
+        put_dq(start_dq(batch, mine + r), c * S + lane, sum[r * PART_A + c]);
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
-// attention by subgroups (see attention-lanes.wgsl): keys by OWNERS. Their scores are found first, then what was summed before is brought to
-// the new largest score, then their values are added (online softmax).
+// attention by subgroups (see attention-lanes.wgsl): of each block of keys the scores are found first, then what was summed before is brought
+// to the new largest score, then their values are added (online softmax).
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let group = group_id(wid);
@@ -7,57 +7,82 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     return;
   }
   let batch = group / blocks(QUERIES);
-  let mine = (group % blocks(QUERIES)) * OWNERS + lane / LANES;
-  let part = lane % LANES;
-  let row = min(mine, QUERIES - 1u);
-  var q: array<vec4f, PART_A>;
-  for (var c = 0u; c < PART_A; c++) { // unroll
-    q[c] = vector_q(batch, row, c * LANES + part) * SCALE;
+  let mine = (group % blocks(QUERIES)) * TM;
+  var sum: array<vec4f, TM * PART_B>;
+  var peak: array<f32, TM>;
+  var total: array<f32, TM>;
+  for (var r = 0u; r < TM; r++) { // unroll
+    peak[r] = -3.4028234663852886e38f;
   }
-  var sum: array<vec4f, PART_B>;
-  var peak = -3.4028234663852886e38f;
-  var total = 0.0;
-  for (var first = 0u; first < KEYS; first += OWNERS) {
-    let key = min(first + lane / LANES, KEYS - 1u);
-    let count = min(OWNERS, KEYS - first);
-    var k: array<vec4f, PART_A>;
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      k[c] = vector_k(batch, key, c * LANES + part);
-    }
-    var scores: array<f32, OWNERS>;
-    var top = peak;
-    for (var j = 0u; j < count; j++) {
-      let source = j * LANES + part;
-      var s = vec4f();
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        s += q[c] * subgroupShuffle(k[c], source);
+  var own_q: array<u32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    own_q[i] = start_q(batch, min(mine + i * S + lane, QUERIES - 1u));
+  }
+  for (var first = 0u; first < KEYS; first += 4u * S) {
+    let key = first + 4u * lane;
+    let at0 = start_k(batch, min(key, KEYS - 1u));
+    let at1 = start_k(batch, min(key + 1u, KEYS - 1u));
+    let at2 = start_k(batch, min(key + 2u, KEYS - 1u));
+    let at3 = start_k(batch, min(key + 3u, KEYS - 1u));
+    var s = array<vec4f, TM>();
+    for (var c = 0u; c < A; c++) {
+      var own: array<vec4f, LOADS>;
+      for (var i = 0u; i < LOADS; i++) { // unroll
+        own[i] = vector_q(own_q[i], c);
       }
-      scores[j] = together(s);
-      top = max(top, scores[j]);
+      let k0 = vector_k(at0, c);
+      let k1 = vector_k(at1, c);
+      let k2 = vector_k(at2, c);
+      let k3 = vector_k(at3, c);
+      for (var r = 0u; r < TM; r++) { // unroll
+        s[r] += four_products(subgroupBroadcast(own[r / S], r % S), k0, k1, k2, k3);
+      }
     }
-    let shrink = exp(peak - top);
-    peak = top;
-    total *= shrink;
-    var v: array<vec4f, PART_B>;
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      sum[c] *= shrink;
-      v[c] = vector_v(batch, key, c * LANES + part);
-    }
-    for (var j = 0u; j < count; j++) {
-      let source = j * LANES + part;
-      let w = exp(scores[j] - top);
-      total += w;
+    let inside = within(key, KEYS);
+    for (var r = 0u; r < TM; r++) { // unroll
+      let x = select(vec4f(-3.4028234663852886e38f), s[r] * SCALE, inside);
+      let top = max(peak[r], subgroupMax(max(max(x.x, x.y), max(x.z, x.w))));
+      let shrink = exp(peak[r] - top);
+      peak[r] = top;
+      s[r] = exp(x - top);
+      total[r] = total[r] * shrink + sum_of(s[r]);
       for (var c = 0u; c < PART_B; c++) { // unroll
-        sum[c] += w * subgroupShuffle(v[c], source);
+        sum[r * PART_B + c] *= shrink;
+      }
+    }
+    for (var j = 0u; j < (min(4u * S, KEYS - first) + 3u) / 4u; j++) {
+      let row = first + 4u * j;
+      let at0 = start_v(batch, row);
+      let at1 = start_v(batch, min(row + 1u, KEYS - 1u));
+      let at2 = start_v(batch, min(row + 2u, KEYS - 1u));
+      let at3 = start_v(batch, min(row + 3u, KEYS - 1u));
+      var v0: array<vec4f, PART_B>;
+      var v1: array<vec4f, PART_B>;
+      var v2: array<vec4f, PART_B>;
+      var v3: array<vec4f, PART_B>;
+      for (var c = 0u; c < PART_B; c++) { // unroll
+        v0[c] = vector_v(at0, c * S + lane);
+        v1[c] = vector_v(at1, c * S + lane);
+        v2[c] = vector_v(at2, c * S + lane);
+        v3[c] = vector_v(at3, c * S + lane);
+      }
+      for (var r = 0u; r < TM; r++) { // unroll
+        let w = subgroupShuffle(s[r], j);
+        for (var c = 0u; c < PART_B; c++) { // unroll
+          sum[r * PART_B + c] += w.x * v0[c] + w.y * v1[c] + w.z * v2[c] + w.w * v3[c];
+        }
       }
     }
   }
-  if (mine < QUERIES) {
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      put_o(batch, row, c * LANES + part, sum[c] / total);
-    }
-    if (part == 0u) {
-      store_lse(batch, row, peak + log(total));
+  for (var r = 0u; r < TM; r++) { // unroll
+    let all = subgroupAdd(total[r]);
+    if (mine + r < QUERIES) {
+      for (var c = 0u; c < PART_B; c++) { // unroll
+        put_o(start_o(batch, mine + r), c * S + lane, sum[r * PART_B + c] / all);
+      }
+      if (lane == 0u) {
+        store_lse(batch, mine + r, peak[r] + log(all));
+      }
     }
   }
 }

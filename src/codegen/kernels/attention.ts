@@ -11,7 +11,7 @@ import { sizeOf } from "../../ir/types.js";
 import { product, type Size } from "../../program/size.js";
 import { Emitter, Words } from "../emitter.js";
 import { inFours } from "../fours.js";
-import { type Affine, atom, zero } from "../index-math.js";
+import { type Affine, atom, coefficient, zero } from "../index-math.js";
 import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { decode, type Loop, mergeRuns, type Region, resultIndex, rowMajor, runs } from "../region.js";
 
@@ -51,9 +51,19 @@ interface Hook {
   readonly name: string;
   /** `load_x(batch, row, column)` or `store_x(…, value)`. */
   readonly text: string;
-  /** `load_four_x` and `store_four_x` of four neighbours, where they lie side by side at a multiple of four. */
-  readonly four?: string;
   readonly bindings: readonly number[];
+  /** Where its columns are evenly spaced in one binding; not of a tensor without columns. */
+  readonly row?: RowPlace;
+}
+
+interface RowPlace {
+  readonly binding: number;
+  /** `start_x(batch, row)`: where the row begins. */
+  readonly start: string;
+  /** WGSL of the distance of two columns. */
+  readonly step: string;
+  /** Whether four columns lie side by side at a multiple of four. */
+  readonly four: boolean;
 }
 
 interface Plan {
@@ -119,28 +129,36 @@ function planOf(region: Region): Plan | undefined {
     const head = places[name]!.flatMap((role, i) => decode(merged[role].loops, parameters[i]!, words.size, declare));
     const list = parameters.map((p) => `${p}: u32`).join(", ");
     const width = merged[places[name]!.at(-1)!].loops;
-    const fours = (x: Affine) => places[name]!.length === 3 && width.length === 1 && inFours(x, width[0]!);
+    /** With the index of a row's elements in parts: what is the same along the row, and what a column adds. */
+    const rowPlace = (x: Affine, binding: number): { row?: RowPlace } => {
+      if (places[name]!.length < 3 || width.length > 1) return {};
+      const column = width[0]?.name ?? "";
+      const along = places[name]!.slice(0, 2).flatMap((role, i) =>
+        decode(merged[role].loops, parameters[i]!, words.size, declare),
+      );
+      const begin = emitter.printIndex({ ...x, terms: x.terms.filter(({ atom }) => atom.name !== column) });
+      const start = fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...along, `return ${begin};`]);
+      const four = width[0] !== undefined && inFours(x, width[0]);
+      return { row: { binding, start, step: words.size(coefficient(x, column)), four } };
+    };
     if (result !== undefined) {
-      const at4 = index(name, value, result, at);
+      const place = index(name, value, result, at);
       const to = region.results[result]!;
-      const place = emitter.printIndex(at4);
-      const text = fnText(`store_${name}(${list}, value: f32)`, [...head, `b${to}[${place}] = value;`]);
-      const four = fnText(`store_four_${name}(${list}, value: vec4f)`, [...head, `b${to}[(${place}) / 4u] = value;`]);
-      return { name, text, bindings: [to], ...(fours(at4) ? { four } : {}) };
+      const text = fnText(`store_${name}(${list}, value: f32)`, [...head, `b${to}[${emitter.printIndex(place)}] = value;`]);
+      return { name, text, bindings: [to], ...rowPlace(place, to) };
     }
     const text = emitter.at(value, coordsOf(name, value, at));
     const { lines, loads } = emitter;
     const bindings = loads.map((l) => region.params[l.param]!);
     const load = loads.length === 1 ? loads[0]! : undefined;
-    const place = load && emitter.printIndex(load.index);
-    // Nothing but one load: of four neighbours as well, where they lie so.
-    const plain = load && lines.length === 1 && lines[0] === `let ${text} = ${binding(load.param)}[${place}];`;
-    const four = fnText(`load_four_${name}(${list}) -> vec4f`, [...head, `return b${bindings[0]}[(${place}) / 4u];`]);
+    // Nothing but one load: a row of it has a beginning.
+    const plain =
+      load && lines.length === 1 && lines[0] === `let ${text} = ${binding(load.param)}[${emitter.printIndex(load.index)}];`;
     return {
       name,
       text: fnText(`load_${name}(${list}) -> f32`, [...head, ...lines, `return ${text};`]),
       bindings,
-      ...(plain && fours(load.index) ? { four } : {}),
+      ...(plain ? rowPlace(load.index, bindings[0]!) : {}),
     };
   });
   return { op, words, size, hooks };
@@ -148,7 +166,7 @@ function planOf(region: Region): Plan | undefined {
 
 /** Bindings that every tensor in them is read and written by fours; a binding has one type. */
 function bindingsOfFours(region: Region, hooks: readonly Hook[]): number[] {
-  const single = new Set(hooks.filter((h) => h.four === undefined).flatMap((h) => h.bindings));
+  const single = new Set(hooks.filter((h) => !h.row?.four).flatMap((h) => h.bindings));
   return region.bindings.flatMap(({ dtype }, i) => (dtype === "f32" && !single.has(i) ? [i] : []));
 }
 
@@ -159,41 +177,50 @@ function stored(region: Region, v: Value): Value {
 }
 
 /**
- * `vector_x(batch, row, c)`: vector c of a row, zeros past its end; `put_x(batch, row, c, value)`: the columns that the row has. A row has
- * `vectors` of them, which may be more than its columns fill.
+ * `start_x(batch, row)`, and `vector_x(start, c)`: vector c of the row that begins there, zeros past its end; or `put_x(start, c, value)`: the
+ * columns that the row has. A row has `vectors` of them, which may be more than its columns fill.
  */
-function rowHook(name: string, output: boolean, four: boolean, width: number, vectors: number): string {
+function rowHook(name: string, output: boolean, place: RowPlace, fours: boolean, width: number, vectors: number): string {
   const exact = width === 4 * vectors;
+  const { binding, start, step } = place;
+  const column = (j: number): string => `4u * c + ${j}u`;
+  const at = (text: string): string => `b${binding}[start + ${step === "1u" ? text : `(${text}) * ${step}`}]`;
+  const within = (text: string, zero: string, value: string, count: number): string =>
+    exact ? value : `select(${zero}, ${value}, ${text} < ${count}u)`;
+  const last = (text: string, count: number): string => (exact ? text : `min(${text}, ${count - 1}u)`);
   if (output) {
-    const head = `put_${name}(batch: u32, row: u32, c: u32, value: vec4f)`;
-    const guarded = (j: number, text: string) => (exact ? text : `if (4u * c + ${j}u < ${width}u) { ${text} }`);
-    if (four) return fnText(head, [guarded(0, `store_four_${name}(batch, row, 4u * c, value);`)]);
-    const part = (j: number) => guarded(j, `store_${name}(batch, row, 4u * c + ${j}u, value.${"xyzw"[j]});`);
-    return fnText(head, [0, 1, 2, 3].map(part));
+    const guarded = (text: string, count: number, line: string): string =>
+      exact ? line : `if (${text} < ${count}u) { ${line} }`;
+    const lines = fours
+      ? [guarded("c", width / 4, `b${binding}[start / 4u + c] = value;`)]
+      : [0, 1, 2, 3].map((j) => guarded(column(j), width, `${at(column(j))} = value.${"xyzw"[j]};`));
+    return start + fnText(`put_${name}(start: u32, c: u32, value: vec4f)`, lines);
   }
-  const head = `vector_${name}(batch: u32, row: u32, c: u32) -> vec4f`;
-  if (four) {
-    const load = (c: string) => `load_four_${name}(batch, row, ${c})`;
-    if (exact) return fnText(head, [`return ${load("4u * c")};`]);
-    return fnText(head, [`return select(vec4f(), ${load(`min(4u * c, ${width - 4}u)`)}, 4u * c < ${width}u);`]);
-  }
-  const part = (j: number): string => {
-    if (exact) return `load_${name}(batch, row, 4u * c + ${j}u)`;
-    return `select(0.0, load_${name}(batch, row, min(4u * c + ${j}u, ${width - 1}u)), 4u * c + ${j}u < ${width}u)`;
-  };
-  return fnText(head, [`return vec4f(${[0, 1, 2, 3].map(part).join(", ")});`]);
+  const parts = [0, 1, 2, 3].map((j) => within(column(j), "0.0", at(last(column(j), width)), width));
+  const value = fours
+    ? within("c", "vec4f()", `b${binding}[start / 4u + ${last("c", width / 4)}]`, width / 4)
+    : `vec4f(${parts.join(", ")})`;
+  return start + fnText(`vector_${name}(start: u32, c: u32) -> vec4f`, [`return ${value};`]);
 }
 
-/** All functions of a kernel that goes by vectors, and the bindings that it sees as such. `a`, `b`: vectors of a row of q, and of v. */
-function vectorHooks(region: Region, { op, size, hooks }: Plan, a: number, b: number): { hooks: string; vec4: number[] } {
+/**
+ * All functions of a kernel that goes by vectors, and the bindings that it sees as such; undefined where columns are not evenly spaced.
+ * `a`, `b`: vectors of a row of q, and of v.
+ */
+function vectorHooks(
+  region: Region,
+  { op, size, hooks }: Plan,
+  a: number,
+  b: number,
+): { readonly hooks: string; readonly vec4: number[] } | undefined {
   const vec4 = bindingsOfFours(region, hooks);
   const { outputs } = forms[op.op]!;
-  const texts = hooks.flatMap(({ name, text, four, bindings }) => {
-    if (places[name]!.length < 3) return [text];
-    const byFours = four !== undefined && bindings.every((i) => vec4.includes(i));
+  if (hooks.some(({ name, row }) => places[name]!.length === 3 && !row)) return undefined;
+  const texts = hooks.map(({ name, text, row }) => {
+    if (!row) return text;
     const over = places[name]!.at(-1) === "over";
     const width = size[over ? "over" : "own"] as number;
-    return [byFours ? four : text, rowHook(name, outputs.includes(name), byFours, width, over ? a : b)];
+    return rowHook(name, outputs.includes(name), row, vec4.includes(row.binding), width, over ? a : b);
   });
   return { hooks: texts.join("\n"), vec4 };
 }
@@ -219,7 +246,8 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   while (owners > 1 && rowsFor(owners) < 1) owners >>= 1;
   const threads = owners * lanes;
   const rows = rowsFor(owners);
-  if (rows < 1) return undefined;
+  const hooks = vectorHooks(region, plan, a, b);
+  if (rows < 1 || !hooks) return undefined;
   const count = (n: number): string => `${n}u`;
   const text = kernelText({
     title: `${op.op}, ${lanes} threads a row, tiles of ${rows} rows`,
@@ -239,7 +267,7 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
     },
     // The rows of a tile are counted by a word of the uniform: drivers that unroll the tile take ten times as long to compile it.
     sizes: { ...sizes, TILE: words.named("tile", rows) },
-    ...vectorHooks(region, plan, a, b),
+    ...hooks,
     file: `./kernels/${form.file}.wgsl`,
     libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-tile.wgsl"],
   });
@@ -248,8 +276,9 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
 
 /** Widths of subgroups that are the vector of a CPU; a GPU's are wider, or of several widths. */
 const CPU_WIDTHS = [4, 8, 16];
-/** Vectors of a row in one lane where there are lanes enough: text is unrolled over them, and a driver's time to compile grows faster than it. */
-const VECTORS_OF_LANE = 2;
+/** Rows of its own that a subgroup has: text is unrolled over them, and a driver's time to compile grows faster than it. */
+const SUBGROUP_ROWS = 8;
+/** Most vectors of a row in one lane. */
 const MOST_VECTORS_OF_LANE = 8;
 
 /**
@@ -260,34 +289,35 @@ function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: 
   const { op, words } = plan;
   const form = forms[op.op]!;
   const [over, own] = [Math.ceil((plan.size.over as number) / 4), Math.ceil((plan.size.own as number) / 4)];
-  let lanes = 1;
-  while (lanes < s && Math.max(over, own) > VECTORS_OF_LANE * lanes) lanes *= 2;
-  if (Math.max(over, own) > MOST_VECTORS_OF_LANE * lanes) return undefined;
-  const [a, b] = [Math.ceil(over / lanes), Math.ceil(own / lanes)];
-  const owners = s / lanes;
+  if (Math.max(over, own) > MOST_VECTORS_OF_LANE * s) return undefined;
+  const [a, b] = [Math.ceil(over / s), Math.ceil(own / s)];
+  const hooks = vectorHooks(region, plan, a * s, b * s);
+  if (!hooks) return undefined;
+  const count = (n: number): string => `${n}u`;
   const text = kernelText({
-    title: `${op.op}, subgroups of ${s}, ${lanes} lanes a row`,
+    title: `${op.op}, subgroups of ${s}, ${SUBGROUP_ROWS} rows each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
     words,
     consts: {
-      S: `${s}u`,
-      LANES: `${lanes}u`,
-      OWNERS: `${owners}u`,
-      PART_A: `${a}u`,
-      PART_B: `${b}u`,
+      S: count(s),
+      TM: count(SUBGROUP_ROWS),
+      LOADS: count(Math.ceil(SUBGROUP_ROWS / s)),
+      PART_A: count(a),
+      PART_B: count(b),
       SCALE: literal(op.attrs.scale as number, "f32"),
     },
-    sizes,
-    ...vectorHooks(region, plan, a * lanes, b * lanes),
+    // Counted by words of the uniform, so that no driver unrolls the steps along the width.
+    sizes: { ...sizes, A: words.named("vectors a", over), B: words.named("vectors b", own) },
+    ...hooks,
     file: `./kernels/${form.file}-subgroup.wgsl`,
-    libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-lanes.wgsl"],
+    libraries: ["./kernels/attention-lanes.wgsl"],
   });
   return {
     name: `subgroup-${s}`,
     requires: { features: ["subgroups"], subgroupSize: s },
     workgroupSize: s,
-    tile: [owners, 1],
+    tile: [SUBGROUP_ROWS, 1],
     text,
   };
 }

@@ -50,7 +50,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
   // Rows a subgroup makes. More would load less and take drivers longer to compile: unrolled text grows with TM · KU. No more than there
   // are at the compile batch, but whole vectors of them.
   const here = evaluate(plan.shape.m.range, region.batch);
-  const tm = [4, 8].find((rows) => rows >= here) ?? (aAlongK ? Math.max(16, s) : 32);
+  const tm = [4, 8, 16].find((rows) => rows >= here) ?? (aAlongK ? Math.min(32, 4 * s) : 32);
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
     enables: ["enable subgroups;"],
