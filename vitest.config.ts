@@ -56,13 +56,13 @@ const patient = { testTimeout: 240_000, hookTimeout: 240_000 };
  *
  * Without `isolate` a process runs many files and loads modules, TypeScript's library above all, once: a third of the time was that.
  */
-const gpu = (name: string, kind: DriverKind, width: SubgroupWidth, folders: readonly string[], isolate = false) =>
+const gpu = (name: string, kind: DriverKind, width: SubgroupWidth | undefined, folders: readonly string[], isolate = false) =>
   project(
     name,
     folders.map((folder) => `test/${folder}/**/*.test.ts`),
     {
       ...variables(kind, width),
-      DIT_TEST_SUBGROUP: String(width),
+      ...(width === undefined ? {} : { DIT_TEST_SUBGROUP: String(width) }),
       // For test/long/memory.test.ts: large blocks that are freed go back to the system at once.
       MALLOC_MMAP_THRESHOLD_: "1048576",
       // Most of the time of these tests is lavapipe's compiler; without its optimizer it takes half. What it makes must not come into the
@@ -94,6 +94,8 @@ export default defineConfig({
       gpu("lavapipe-16", "lavapipe", 16, ["gpu"]),
       gpu("lavapipe-long", "lavapipe", 8, ["long"], true),
       gpu("swiftshader", "swiftshader", 4, ["gpu", "driver"]),
+      // For `npm run measure`; `npm test` runs no project that needs a GPU.
+      gpu("hardware", "hardware", undefined, ["gpu", "driver"]),
       project("web", ["test/web/**/*.test.ts"], browserVariables(), patient),
     ],
   },

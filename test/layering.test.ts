@@ -27,6 +27,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
   // Axes, lines and dots as SVG and PNG.
   chart: [],
   profiler: ["chart", "runtime", "program", "diagnostics"],
+  tuner: ["compile", "codegen", "profiler", "runtime", "formats", "program", "diagnostics"],
   data: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   trainer: ["chart", "data", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],
@@ -34,7 +35,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
   node: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   // Of the compiler it sees compile(), and what it prints: passes and their IR.
   cli: [
-    ...["compile", "node", "trainer", "profiler", "data", "formats", "runtime", "runtime/node"],
+    ...["compile", "node", "trainer", "profiler", "tuner", "data", "formats", "runtime", "runtime/node"],
     ...["passes", "ir", "program", "diagnostics"],
   ],
   // The two public faces.

@@ -8,6 +8,7 @@ import { register as profile } from "./profile.js";
 import { register as run } from "./run.js";
 import { register as sample } from "./sample.js";
 import { register as train } from "./train.js";
+import { register as tune } from "./tune.js";
 
 export async function cli(args: readonly string[], io: Io = terminal): Promise<number> {
   const json = wantsJson(args);
@@ -34,6 +35,6 @@ function commands(io: Io, json: boolean): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("  help: dit-compile --help lists the commands, dit-compile COMMAND --help their options");
   // Help lists them in this order.
-  for (const register of [compile, train, sample, run, profile, doctor]) register(program, io);
+  for (const register of [compile, train, sample, run, profile, tune, doctor]) register(program, io);
   return program;
 }

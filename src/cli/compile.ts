@@ -17,6 +17,8 @@ interface Flags {
   readonly memory?: number;
   readonly safe?: boolean;
   readonly choose: readonly string[];
+  readonly tuning?: string;
+  readonly tuningFor?: string;
   readonly json?: boolean;
 }
 
@@ -45,6 +47,8 @@ export function register(program: Command, io: Io): void {
       collect,
       [],
     )
+    .option("--tuning <file>", "take the choices that `dit-compile tune` found on an adapter")
+    .option("--tuning-for <words>", "which adapter of the tuning file: words of its name; default: its only one")
     .addOption(jsonOption())
     .action((model: string, flags: Flags) =>
       compileCommand(
@@ -83,6 +87,10 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
   if (printAfter !== undefined && ![...names, "all"].includes(printAfter)) {
     fail("DIT7001", `--print-after ${printAfter}: there is no such pass`, { help: suggestion(printAfter, [...names, "all"]) });
   }
+  if (flags.tuningFor !== undefined && flags.tuning === undefined) {
+    fail("DIT7001", "--tuning-for is about a tuning file", { help: "name it with --tuning" });
+  }
+  const tuning = flags.tuning === undefined ? undefined : await tuned(flags.tuning, flags.tuningFor);
   const compiled = await compile(model, {
     set: flags.set,
     target: await readTarget(flags.target),
@@ -92,11 +100,18 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     ...(flags.batch === undefined ? {} : { batch: flags.batch }),
     ...(flags.memory === undefined ? {} : { memory: { bytes: flags.memory } }),
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),
+    ...(tuning ? { tuning: tuning.choices } : {}),
     after: (pass, module) => {
       if (printAfter === pass || printAfter === "all") io.out(`// after ${pass}\n${printModule(module)}\n`);
     },
   });
   const { bundle, report, kernels } = compiled;
+  if (tuning) {
+    const dispatches = bundle.program.entries.flatMap((entry) => entry.segments.flatMap((segment) => segment.dispatches));
+    const keys = new Set(dispatches.flatMap(({ choiceKey }) => choiceKey ?? []));
+    const known = [...keys].filter((key) => tuning.measured.has(key)).length;
+    io.err(`tuning for ${tuning.adapter}: ${known} of ${keys.size} kinds of work with a choice were measured there\n`);
+  }
 
   if (flags.output !== undefined) {
     const { writeBundle } = await import("../compile/bundle.js");
@@ -115,4 +130,9 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     const { printReport } = await import("./print-report.js");
     io.out(printReport(report, bundle.program));
   }
+}
+
+async function tuned(file: string, words: string | undefined) {
+  const { choicesFor, readTuning } = await import("../tuner/tuning-file.js");
+  return choicesFor(await readTuning(file), file, words);
 }

@@ -28,6 +28,7 @@ export interface RegionKernel {
   readonly key: string;
   readonly uniforms: readonly Size[];
   readonly extent: readonly Size[];
+  readonly choiceKey?: string;
   readonly id: () => number;
 }
 
@@ -196,8 +197,9 @@ export class EntryFn {
     else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, label) });
   }
 
-  private pushKernel({ kernel: { id, uniforms, extent }, bindings, label, work }: Omit<Held, "ofPack">): void {
-    this.push({ kernel: id(), bindings, uniforms, extent, label, work: total(work) });
+  private pushKernel({ kernel: { id, uniforms, extent, choiceKey }, bindings, label, work }: Omit<Held, "ofPack">): void {
+    const key = choiceKey === undefined ? {} : { choiceKey };
+    this.push({ kernel: id(), bindings, uniforms, extent, label, ...key, work: total(work) });
   }
 
   private push(dispatch: Dispatch): void {

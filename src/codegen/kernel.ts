@@ -16,6 +16,8 @@ export interface Lowered {
   readonly variants: readonly LoweredVariant[];
   readonly words: Words;
   readonly extent: readonly Size[];
+  /** Where the family has choices: what one is remembered by, see choice-key.ts. */
+  readonly choiceKey?: string;
 }
 
 export interface LoweredVariant {
@@ -33,6 +35,8 @@ export interface FamilyOptions {
   readonly safe: boolean;
   /** Choices that are made already, by family: `{ matmul: "workgroup-64x64" }`; it is taken wherever it applies. */
   readonly choices?: Readonly<Record<string, string>>;
+  /** Choices for single dispatches, by `choiceKey`; a choice for the whole family goes before them. */
+  readonly tuning?: ReadonlyMap<string, string>;
 }
 
 /** One of the ways in which a family can work. */

@@ -207,7 +207,13 @@ class Lowering {
       const effects = effectsOf(region);
       const key = [...effects, ...made.variants.map((v) => v.text)].join("\0");
       const access = region.bindings.map((b) => b.access);
-      return { key, uniforms: made.words.sizes, extent: made.extent, id: () => this.kernelId(key, made, access, effects) };
+      return {
+        key,
+        uniforms: made.words.sizes,
+        extent: made.extent,
+        ...(made.choiceKey === undefined ? {} : { choiceKey: made.choiceKey }),
+        id: () => this.kernelId(key, made, access, effects),
+      };
     }
     throw new InternalError(`no kernel family takes ${label}`);
   }

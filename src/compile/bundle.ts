@@ -15,15 +15,16 @@ import { indexScript } from "./index-script.js";
 import { readableJson } from "./text.js";
 
 /** What a bundle folder consists of at its top; all else in it is the user's. */
-const OWN = new Set(["program.json", "constants.bin", "index.js", "index.d.ts", "package.json", "kernels"]);
+const OWN = new Set(["program.json", "constants.bin", "kernels.ir", "index.js", "index.d.ts", "package.json", "kernels"]);
 const NOT_OURS = "name a new folder, or one that dit-compile wrote";
 
 /** Every file of a bundle by its path, in a fixed order. Same bundle, same bytes. */
 export function bundleFiles(bundle: Bundle, runtime?: string): Map<string, string | Uint8Array> {
-  const { program, wgsl, constants } = bundle;
+  const { program, wgsl, constants, ir } = bundle;
   return new Map<string, string | Uint8Array>([
     ["program.json", `${readableJson(program)}\n`],
     ["constants.bin", constants],
+    ...(ir === undefined ? [] : [["kernels.ir", ir] as const]),
     ["index.js", indexScript(program, runtime)],
     ["index.d.ts", declarations(program)],
     // Without it Node takes index.js for CommonJS.

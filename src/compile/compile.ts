@@ -25,8 +25,9 @@ import {
   VERSION,
 } from "../program/program.js";
 import { product, type Size } from "../program/size.js";
-import { checkedChoices } from "./choices.js";
+import { checkedChoices, checkedTuning } from "./choices.js";
 import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
+import { loweringText } from "./lower-again.js";
 import { type Report, report } from "./report.js";
 import { targetProfile } from "./target.js";
 
@@ -51,6 +52,8 @@ export interface CompileOptions {
   readonly memory?: MemoryBudget;
   /** Choices that are made already, by kernel family, like `{ matmul: "workgroup-64x64" }`; each is taken wherever it applies. */
   readonly choices?: Readonly<Record<string, string>>;
+  /** Choices for single dispatches by their keys, as a tuning file has them for an adapter; `choices` go before them. */
+  readonly tuning?: ReadonlyMap<string, string>;
   /** Sees the module after each pass; "trace" first. */
   readonly after?: (pass: string, module: Module) => void;
   /** Verify the module after each pass, which takes longer, or after the last alone (default). */
@@ -92,6 +95,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     variants: profile.variants,
     safe: options.safe ?? false,
     choices,
+    ...(options.tuning ? { tuning: checkedTuning(options.tuning) } : {}),
     maxBinding,
     maxStorageBuffers,
   };
@@ -141,7 +145,8 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     fitted: fit?.fitted ?? [],
   });
   const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
-  return { bundle: { program, wgsl: lowered.wgsl, constants: bytes }, report: facts, graph, kernels };
+  const ir = loweringText(kernels, { safe: lowering.safe, choices, schedules: traced.schedules });
+  return { bundle: { program, wgsl: lowered.wgsl, constants: bytes, ir }, report: facts, graph, kernels };
 }
 
 function checkedBatch(batch: number): number {

@@ -26,7 +26,13 @@ export async function readBundle(dir: string): Promise<Bundle> {
       help: "compile it again",
     });
   }
-  return { program, wgsl, constants };
+  const ir = await readIr(join(dir, "kernels.ir"));
+  return { program, wgsl, constants, ...(ir === undefined ? {} : { ir }) };
+}
+
+/** Whoever only runs a bundle may have left it out. */
+async function readIr(file: string): Promise<string | undefined> {
+  return (await stat(file).catch(() => undefined)) ? text(file) : undefined;
 }
 
 async function readProgram(dir: string): Promise<Program> {

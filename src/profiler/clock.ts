@@ -2,7 +2,7 @@
  * Two clocks for GPU work. The device's own writes a timestamp before and after each dispatch (feature `timestamp-query`). Where there is
  * none, each dispatch is submitted alone and the host waits for it: that time holds the submit and the waking up, too.
  */
-import { fail } from "../diagnostics/diagnostic.js";
+import { DitError, fail } from "../diagnostics/diagnostic.js";
 import type { Timestamps } from "../runtime/runner.js";
 
 export type ClockKind = "gpu" | "host";
@@ -25,8 +25,34 @@ export interface Clock {
   dispose(): void;
 }
 
-export const clockOf = (device: GPUDevice, kind: ClockKind): Clock =>
-  kind === "gpu" ? new DeviceClock(device) : new HostClock();
+/** The wanted clock, or the best that works: some drivers offer timestamps and write none. Its first use is the dispatches' warm-up. */
+export async function workingClock(
+  device: GPUDevice,
+  wanted: ClockKind | undefined,
+  count: number,
+  submit: Submit,
+): Promise<Clock> {
+  const attempt = async (kind: ClockKind) => {
+    const clock = clockOf(device, kind);
+    try {
+      await clock.time(count, submit);
+      return clock;
+    } catch (error) {
+      clock.dispose();
+      throw error;
+    }
+  };
+  if (wanted) return attempt(wanted);
+  if (!device.features.has("timestamp-query")) return attempt("host");
+  try {
+    return await attempt("gpu");
+  } catch (error) {
+    if (!(error instanceof DitError) || error.diagnostics[0]?.code !== "DIT7030") throw error;
+    return attempt("host");
+  }
+}
+
+const clockOf = (device: GPUDevice, kind: ClockKind): Clock => (kind === "gpu" ? new DeviceClock(device) : new HostClock());
 
 /** GPUBufferUsage and GPUMapMode; the named constants are globals only in browsers. */
 const usage = { mapRead: 1, copySource: 4, copyTarget: 8, queryResolve: 0x200 } as const;

@@ -3,12 +3,12 @@
  * one process. Measurements are interleaved (all dispatches, the ceilings, the whole pass, and again), so that a machine which slows down
  * slows them all; a dispatch's time is the median of its runs.
  */
-import { DitError, fail } from "../diagnostics/diagnostic.js";
+import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle, Entry, Program } from "../program/program.js";
 import { suggestion } from "../runtime/errors.js";
 import { createSession, type Session } from "../runtime/session.js";
 import { type Ceiling, copyCeiling, fmaCeiling } from "./ceilings.js";
-import { type Clock, type ClockKind, clockOf, type Span, type Submit } from "./clock.js";
+import { type Clock, type ClockKind, type Span, type Submit, workingClock } from "./clock.js";
 import { fillWeights, madeUpInputs } from "./fill.js";
 import { type Item, itemsOf, kernelRows, lineRows, type Roofline, type Row, rowOf } from "./work.js";
 
@@ -162,28 +162,6 @@ function profileOf(
     ...(roofline ? { roofline } : {}),
     ...(timed ? { measured: timed.measured } : {}),
   };
-}
-
-/** The wanted clock, or the best that works: some drivers offer timestamps and write none. Its first use is the dispatches' warm-up. */
-async function workingClock(device: GPUDevice, wanted: ClockKind | undefined, count: number, submit: Submit): Promise<Clock> {
-  const attempt = async (kind: ClockKind) => {
-    const clock = clockOf(device, kind);
-    try {
-      await clock.time(count, submit);
-      return clock;
-    } catch (error) {
-      clock.dispose();
-      throw error;
-    }
-  };
-  if (wanted) return attempt(wanted);
-  if (!device.features.has("timestamp-query")) return attempt("host");
-  try {
-    return await attempt("gpu");
-  } catch (error) {
-    if (!(error instanceof DitError) || error.diagnostics[0]?.code !== "DIT7030") throw error;
-    return attempt("host");
-  }
 }
 
 async function measure(

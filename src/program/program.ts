@@ -133,6 +133,8 @@ export interface Dispatch {
   readonly extent: readonly Size[];
   /** "dot %q @ dit.graph.ts:41:12": the WebGPU label, and what errors say. */
   readonly label: string;
+  /** The work in a line, where there are several kernels for it to choose from: tuning files have choices by it. */
+  readonly choiceKey?: string;
   readonly work: Work;
 }
 
@@ -211,6 +213,8 @@ export interface Bundle {
   /** WGSL by `Variant.file`. */
   readonly wgsl: Readonly<Record<string, string>>;
   readonly constants: Uint8Array;
+  /** The module that the kernels were made of, and how, so that they can be made again with other choices; nothing that runs needs it. */
+  readonly ir?: string;
 }
 
 /** The WebGPU spec's guaranteed minimum: what `--target web` and `--target minimum` compile for. */

@@ -56,6 +56,7 @@ test("the README's command compiles the README's example", { timeout: 120_000 },
     "index.d.ts",
     "index.js",
     "kernels",
+    "kernels.ir",
     "package.json",
     "program.json",
   ]);

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { isDawnCallback } from "../../src/runtime/node/polling.js";
 
-const width = Number(process.env.DIT_TEST_SUBGROUP);
+/** A GPU has what it has. */
+const width = process.env.DIT_TEST_SUBGROUP;
 let dawn: DawnDevice;
 
 beforeAll(async () => {
@@ -13,15 +14,16 @@ afterAll(() => dawn?.dispose());
 
 test("the adapter is the one that the project names", () => {
   const project = process.env.DIT_TEST_PROJECT ?? "";
-  expect(project).toMatch(/^(lavapipe-\d+|swiftshader)$/);
+  expect(project).toMatch(/^(lavapipe-\d+|swiftshader|hardware)$/);
   expect(dawn.kind).toBe(project.replace(/-\d+$/, ""));
-  expect(dawn.info.description).toContain(dawn.kind === "lavapipe" ? "llvmpipe" : "SwiftShader");
+  const software = { lavapipe: "llvmpipe", swiftshader: "SwiftShader" }[dawn.kind as string];
+  if (software) expect(dawn.info.description).toContain(software);
 });
 
-test("subgroups have the width that the project names", async () => {
-  expect([dawn.info.subgroupMinSize, dawn.info.subgroupMaxSize]).toEqual([width, width]);
+test.runIf(width)("subgroups have the width that the project names", async () => {
+  expect([dawn.info.subgroupMinSize, dawn.info.subgroupMaxSize]).toEqual([Number(width), Number(width)]);
   const sizes = await compute("enable subgroups;", "@builtin(subgroup_size) size: u32", "size");
-  expect(new Set(sizes)).toEqual(new Set([width]));
+  expect(new Set(sizes)).toEqual(new Set([Number(width)]));
 });
 
 test("a kernel computes", async () => {

@@ -3,7 +3,8 @@
  * designs are choices, listed as data: by default several become variants of one kernel, of which the device takes the first that it can.
  */
 import { evaluate, product, type Size } from "../../program/size.js";
-import type { Choice, Family, FamilyOptions, LoweredVariant } from "../kernel.js";
+import { matmulKey } from "../choice-key.js";
+import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
@@ -88,8 +89,8 @@ function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefin
 }
 
 /** The variants, most demanding first: the chosen design, or what suits the shape. */
-function variantsOf(plan: MatmulPlan, few: boolean, { variants: guarded, choices }: FamilyOptions): LoweredVariant[] {
-  const wanted = matmulChoices.find(({ name }) => name === choices?.matmul);
+function variantsOf(plan: MatmulPlan, few: boolean, choice: string | undefined, guarded: boolean): LoweredVariant[] {
+  const wanted = matmulChoices.find(({ name }) => name === choice);
   const free = ({ requires }: LoweredVariant): boolean => Object.keys(requires).length === 0;
   const chosen = (wanted?.variants(plan) ?? []).filter((v) => guarded || free(v));
   if (chosen.some(free)) return chosen;
@@ -107,14 +108,17 @@ export const matmul: Family = {
     if (options.safe) return undefined;
     const found = matmulShape(region);
     if (!found) return undefined;
-    const few = options.choices?.matmul === undefined ? ofFewRows(found, region) : undefined;
+    const choiceKey = matmulKey(region, found);
+    const choice = options.choices?.matmul ?? options.tuning?.get(choiceKey);
+    const few = choice === undefined ? ofFewRows(found, region) : undefined;
     const shape = few ?? found;
     const plan = planOf(region, shape);
     return {
       family: "matmul",
       words: plan.words,
       extent: [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range],
-      variants: variantsOf(plan, few !== undefined, options),
+      variants: variantsOf(plan, few !== undefined, choice, options.variants),
+      choiceKey,
     };
   },
 };

@@ -1,0 +1,85 @@
+/**
+ * A bundle carries the module that its kernels were made of (kernels.ir), so that they can be made again with other choices and without
+ * the model file. The text begins with a line that says how they were made, as JSON behind `//`; the rest is IR as it is printed anywhere.
+ */
+import { type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
+import { fail } from "../diagnostics/diagnostic.js";
+import type { Module } from "../ir/graph.js";
+import { parseModule } from "../ir/parse.js";
+import { printModule } from "../ir/print.js";
+import type { Bundle, Constant, Entry, Parameter, Program } from "../program/program.js";
+
+interface Made {
+  readonly safe: boolean;
+  readonly choices: Readonly<Record<string, string>>;
+  readonly schedules: readonly ScheduleSpec[];
+}
+
+const HEAD = "// made by: ";
+
+export const loweringText = (kernels: Module, made: Made): string =>
+  `${HEAD}${JSON.stringify(made satisfies Made)}\n${printModule(kernels)}`;
+
+/** The kernels of one entry, to be made again and again. */
+export interface Remaker {
+  readonly entry: Entry;
+  /** The bundle with this entry alone; its dispatches are those of the entry, in the same order. */
+  make(how: Pick<LowerOptions, "choices" | "tuning">): Bundle;
+}
+
+/**
+ * Errors: DIT7020 (no such entry), DIT1306 (the bundle has no IR, or it does not make the bundle's own kernels: another version wrote it).
+ */
+export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker {
+  const { program, ir } = bundle;
+  const entry = program.entries.find((candidate) => candidate.name === name);
+  if (!entry) {
+    const names = program.entries.map((candidate) => candidate.name).join(", ");
+    return fail("DIT7020", `the bundle has no entry "${name}"`, { help: `its entries are ${names}` });
+  }
+  if (ir === undefined || !ir.startsWith(HEAD)) {
+    return fail("DIT1306", "the bundle has no kernels.ir, of which its kernels could be made again", {
+      help: "compile the model again, and keep the file",
+    });
+  }
+  const end = ir.indexOf("\n");
+  const { safe, choices, schedules } = JSON.parse(ir.slice(HEAD.length, end)) as Made;
+  const module = parseModule(ir.slice(end + 1), "kernels.ir");
+  const schedule = schedules.filter((candidate) => candidate.name === name);
+  const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = program.profile.limits;
+  const make: Remaker["make"] = (how) => {
+    const lowered = lower(module, schedule, {
+      batch,
+      safe,
+      variants: program.profile.variants,
+      maxBinding: Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity),
+      maxStorageBuffers: maxStorageBuffersPerShaderStage ?? 8,
+      ...how,
+      choices: { ...choices, ...how.choices },
+    });
+    const { storages, kernels, entries, wgsl, persistent } = lowered;
+    const stored = <T extends Parameter | Constant>(kind: string, all: readonly T[]): T[] =>
+      all.flatMap((one) => {
+        const storage = persistent.get(`${kind}:${one.name}`);
+        return storage === undefined ? [] : [{ ...one, storage }];
+      });
+    const parameters = stored("parameter", program.parameters);
+    const constants = [
+      ...stored("constant", program.constants),
+      ...program.constants.filter(({ storage }) => storage === undefined),
+    ];
+    const remade: Program = { ...program, batch, storages, kernels, entries, parameters, constants };
+    return { program: remade, wgsl, constants: bundle.constants };
+  };
+  // Kernels may be others, of other choices; the work is the same.
+  const works = (e: Entry | undefined): string =>
+    JSON.stringify(
+      e?.segments.map((s) => s.dispatches.map(({ choiceKey, work }) => [batch === program.batch && choiceKey, work])),
+    );
+  if (schedule.length === 0 || works(make({}).program.entries[0]) !== works(entry)) {
+    return fail("DIT1306", "kernels.ir does not make the kernels that the bundle has: another version of dit-compile wrote it", {
+      help: "compile the model again",
+    });
+  }
+  return { entry, make };
+}
