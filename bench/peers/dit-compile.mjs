@@ -28,7 +28,11 @@ export async function train(task, bundle) {
   };
   const names = [...task.weights.keys()].filter((name) => !task.fixed.includes(name));
   return {
-    step: async () => (await session.run("train_step", inputs)).loss[0],
+    // As the trainer does: the loss alone is read back. `run` would read weights, moments and averages, too, which are state.
+    step: async () => {
+      await session.submit("train_step", inputs);
+      return (await session.read(["train_step.loss"]))["train_step.loss"][0];
+    },
     // After one step from nothing, the first moment is (1 - beta1) times the gradient.
     gradients: async () => {
       const moments = await session.read(names.map((name) => `m.${name}`));

@@ -130,7 +130,7 @@ export async function tune(bundle: Bundle, device: GPUDevice, options: TuneOptio
       const again = await compare(last, [...places.keys()]);
       const kernels = [...places].map(([key, { dispatch, dispatches }]): TunedKernel => {
         const { us, ownUs } = again.get(key)!;
-        const choice = us < ownUs ? winners.get(key) : undefined;
+        const choice = us < CLEARLY * ownUs ? winners.get(key) : undefined;
         const kept = { ownUs, us: choice === undefined ? ownUs : us };
         return {
           key,
