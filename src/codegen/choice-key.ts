@@ -26,6 +26,9 @@ export function matmulKey({ body, batch }: Region, { m, n, k, a, b, batch: outer
     ...(products > 1 ? [`of ${products}`] : []),
     form,
     ...(after.length > 0 ? [`+ ${[...new Set(after)].join(" ")}`] : []),
-    `#${createHash("sha256").update(withoutPlaces(fnKey(body))).digest("hex").slice(0, 8)}`,
+    `#${createHash("sha256")
+      .update(withoutPlaces(fnKey(body)))
+      .digest("hex")
+      .slice(0, 8)}`,
   ].join(" ");
 }
