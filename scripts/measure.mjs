@@ -32,7 +32,7 @@ const parts = {
     const files = ["test/gpu/golden.test.ts", "test/gpu/kernels.test.ts", "test/gpu/matmul.test.ts", "test/driver"];
     const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project, ...files];
     const reporters = ["--reporter=default", "--reporter=./scripts/test-reporter.mjs"];
-    const env = { ...process.env, DIT_TEST_COUNTS: counts, DIT_CHOICES: "all" };
+    const env = { ...process.env, DIT_TEST_COUNTS: counts, DIT_CHOICES: "all", DIT_TEST_HARDWARE: "1" };
     spawnSync(process.execPath, [...args, ...reporters], { cwd: root, stdio: "inherit", env });
     const { projects, errors } = JSON.parse(readFileSync(counts, "utf8"));
     const found = { ...projects[project], errors };

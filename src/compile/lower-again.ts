@@ -43,7 +43,9 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
     });
   }
   const end = ir.indexOf("\n");
-  const { safe, choices, schedules } = JSON.parse(ir.slice(HEAD.length, end)) as Made;
+  const { safe, choices: made, schedules } = JSON.parse(ir.slice(HEAD.length, end)) as Made;
+  // What was chosen for a whole family would go before any choice for single dispatches.
+  const { matmul: _, ...choices } = made;
   const module = parseModule(ir.slice(end + 1), "kernels.ir");
   const schedule = schedules.filter((candidate) => candidate.name === name);
   const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = program.profile.limits;

@@ -64,10 +64,15 @@ export async function readTuning(path: string): Promise<TuningFile> {
   return fail("DIT7040", `${path} is not a tuning file of version ${VERSION}`, { notes, help: "tune again into a new file" });
 }
 
-/** Writes what was measured into a file that may be there already. Errors: DIT7040 (what is there is no tuning file). */
+/**
+ * Writes what was measured into a file that may be there already; work of which more ways had been tried before keeps what was found then,
+ * as after a run that was stopped. Errors: DIT7040 (what is there is no tuning file).
+ */
 export async function mergeTuning(path: string, name: string, found: TunedAdapter): Promise<void> {
   const old = (await statOf(path)) ? await readTuning(path) : undefined;
-  const kernels = { ...old?.adapters[name]?.kernels, ...found.kernels };
+  const before = old?.adapters[name]?.kernels ?? {};
+  const news = Object.entries(found.kernels).filter(([key, { tried }]) => tried > 0 && tried >= (before[key]?.tried ?? 0));
+  const kernels = { ...before, ...Object.fromEntries(news) };
   const sorted = Object.fromEntries(Object.entries(kernels).sort(([a], [b]) => (a < b ? -1 : 1)));
   const file: TuningFile = {
     format: FORMAT,

@@ -35,6 +35,13 @@ describe("the file", () => {
     expect(Object.keys(adapters.one!.kernels)).toEqual(["a", "b", "c"]);
   });
 
+  test("a run that was stopped takes nothing away", async () => {
+    const path = join(folder, "stopped.json");
+    await mergeTuning(path, "one", adapter("one", { a: fast, b: fast }));
+    await mergeTuning(path, "one", adapter("one", { a: { ...own, tried: 0 }, b: { ...own, tried: 3 }, c: { ...own, tried: 0 } }));
+    expect((await readTuning(path)).adapters.one!.kernels).toEqual({ a: fast, b: fast });
+  });
+
   test("an adapter is called by its description and the width of its subgroups", () => {
     expect(adapterName(adapter("llvmpipe", {}))).toBe("llvmpipe, subgroups of 8");
     expect(adapterName({ vendor: "apple", architecture: "metal-3", description: "" })).toBe("apple metal-3");
@@ -104,6 +111,15 @@ describe("the kernels", () => {
     const fromModel = await compile("models/dit.graph.ts", { ...options, tuning });
     expect(fromModel.bundle.wgsl).toEqual(tuned.wgsl);
     expect(fromModel.bundle.program.hash).not.toBe(bundle.program.hash);
+  });
+
+  test("of a bundle that was compiled with one design for all, too", async () => {
+    const { bundle } = await compile("models/dit.graph.ts", { ...options, choices: { matmul: "workgroup-64x32" } });
+    const own = remakerOf(bundle, "forward", 2).make({});
+    expect(own.wgsl).toEqual(compiled.bundle.wgsl);
+    const [key] = [...taken(own)].find(([, variant]) => variant.startsWith("subgroup"))!;
+    const tuned = remakerOf(bundle, "forward", 2).make({ tuning: new Map([[key, "register-4x4"]]) });
+    expect(taken(tuned).get(key)).toBe("register-4x4");
   });
 
   test("refused: no IR, IR of something else, a choice that is none, no such entry", async () => {

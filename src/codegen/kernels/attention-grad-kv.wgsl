@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let owner = lid / LANES;
   let lane = lid % LANES;
   for (var i = lid; i < OWNERS * A; i += THREADS) {
-    own[i] = vector_k(start_k(batch, min(mine + i / A, KEYS - 1u)), i % A) * SCALE;
+    own[i] = vector_k(batch, min(mine + i / A, KEYS - 1u), i % A) * SCALE;
   }
   workgroupBarrier();
   var k: array<vec4f, PART_A>;
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   }
   workgroupBarrier();
   for (var i = lid; i < OWNERS * B; i += THREADS) {
-    own[i] = vector_v(start_v(batch, min(mine + i / B, KEYS - 1u)), i % B);
+    own[i] = vector_v(batch, min(mine + i / B, KEYS - 1u), i % B);
   }
   workgroupBarrier();
   var v: array<vec4f, PART_B>;
@@ -36,12 +36,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   for (var first = 0u; first < QUERIES; first += ROWS) {
     workgroupBarrier();
     for (var i = lid; i < ROWS * A; i += THREADS) {
-      tile_a[i] = vector_q(start_q(batch, min(first + i / A, QUERIES - 1u)), i % A);
+      tile_a[i] = vector_q(batch, min(first + i / A, QUERIES - 1u), i % A);
     }
     for (var i = lid; i < ROWS * B; i += THREADS) {
-      let g = vector_do(start_do(batch, min(first + i / B, QUERIES - 1u)), i % B);
+      let g = vector_do(batch, min(first + i / B, QUERIES - 1u), i % B);
       tile_b[i] = g;
-      tile_along[i] = dot(g, vector_o(start_o(batch, min(first + i / B, QUERIES - 1u)), i % B));
+      tile_along[i] = dot(g, vector_o(batch, min(first + i / B, QUERIES - 1u), i % B));
     }
     for (var j = lid; j < ROWS; j += THREADS) {
       tile_lse[j] = load_lse(batch, min(first + j, QUERIES - 1u));
@@ -84,7 +84,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   workgroupBarrier();
   for (var i = lid; i < OWNERS * A; i += THREADS) {
     if (mine + i / A < KEYS) {
-      put_dk(start_dk(batch, mine + i / A), i % A, own[i]);
+      put_dk(batch, mine + i / A, i % A, own[i]);
     }
   }
   workgroupBarrier();
@@ -94,7 +94,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   workgroupBarrier();
   for (var i = lid; i < OWNERS * B; i += THREADS) {
     if (mine + i / B < KEYS) {
-      put_dv(start_dv(batch, mine + i / B), i % B, own[i]);
+      put_dv(batch, mine + i / B, i % B, own[i]);
     }
   }
 }

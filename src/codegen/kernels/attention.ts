@@ -58,8 +58,9 @@ interface Hook {
 
 interface RowPlace {
   readonly binding: number;
-  /** `start_x(batch, row)`: where the row begins. */
-  readonly start: string;
+  /** Where the row begins, given `batch` and `row`: lines, and the WGSL of the index. */
+  readonly lines: readonly string[];
+  readonly begin: string;
   /** WGSL of the distance of two columns. */
   readonly step: string;
   /** Whether four columns lie side by side at a multiple of four. */
@@ -137,9 +138,8 @@ function planOf(region: Region): Plan | undefined {
         decode(merged[role].loops, parameters[i]!, words.size, declare),
       );
       const begin = emitter.printIndex({ ...x, terms: x.terms.filter(({ atom }) => atom.name !== column) });
-      const start = fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...along, `return ${begin};`]);
       const four = width[0] !== undefined && inFours(x, width[0]);
-      return { row: { binding, start, step: words.size(coefficient(x, column)), four } };
+      return { row: { binding, lines: along, begin, step: words.size(coefficient(x, column)), four } };
     };
     if (result !== undefined) {
       const place = index(name, value, result, at);
@@ -177,12 +177,21 @@ function stored(region: Region, v: Value): Value {
 }
 
 /**
- * `start_x(batch, row)`, and `vector_x(start, c)`: vector c of the row that begins there, zeros past its end; or `put_x(start, c, value)`: the
- * columns that the row has. A row has `vectors` of them, which may be more than its columns fill.
+ * `vector_x(batch, row, c)`: vector c of a row, zeros past its end; or `put_x(…, value)`: the columns that the row has. A row has `vectors` of
+ * them, which may be more than its columns fill. With `apart` where the row begins is found by `start_x(batch, row)`, once for many vectors,
+ * and given in place of batch and row.
  */
-function rowHook(name: string, output: boolean, place: RowPlace, fours: boolean, width: number, vectors: number): string {
+function rowHook(
+  name: string,
+  output: boolean,
+  place: RowPlace,
+  { fours, width, vectors, apart }: { fours: boolean; width: number; vectors: number; apart: boolean },
+): string {
   const exact = width === 4 * vectors;
-  const { binding, start, step } = place;
+  const { binding, lines, begin, step } = place;
+  const start = apart ? fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...lines, `return ${begin};`]) : "";
+  const row = apart ? "start: u32" : "batch: u32, row: u32";
+  const found = apart ? [] : [...lines, `let start = ${begin};`];
   const column = (j: number): string => `4u * c + ${j}u`;
   const at = (text: string): string => `b${binding}[start + ${step === "1u" ? text : `(${text}) * ${step}`}]`;
   const within = (text: string, zero: string, value: string, count: number): string =>
@@ -191,27 +200,28 @@ function rowHook(name: string, output: boolean, place: RowPlace, fours: boolean,
   if (output) {
     const guarded = (text: string, count: number, line: string): string =>
       exact ? line : `if (${text} < ${count}u) { ${line} }`;
-    const lines = fours
+    const stores = fours
       ? [guarded("c", width / 4, `b${binding}[start / 4u + c] = value;`)]
       : [0, 1, 2, 3].map((j) => guarded(column(j), width, `${at(column(j))} = value.${"xyzw"[j]};`));
-    return start + fnText(`put_${name}(start: u32, c: u32, value: vec4f)`, lines);
+    return start + fnText(`put_${name}(${row}, c: u32, value: vec4f)`, [...found, ...stores]);
   }
   const parts = [0, 1, 2, 3].map((j) => within(column(j), "0.0", at(last(column(j), width)), width));
   const value = fours
     ? within("c", "vec4f()", `b${binding}[start / 4u + ${last("c", width / 4)}]`, width / 4)
     : `vec4f(${parts.join(", ")})`;
-  return start + fnText(`vector_${name}(start: u32, c: u32) -> vec4f`, [`return ${value};`]);
+  return start + fnText(`vector_${name}(${row}, c: u32) -> vec4f`, [...found, `return ${value};`]);
 }
 
 /**
  * All functions of a kernel that goes by vectors, and the bindings that it sees as such; undefined where columns are not evenly spaced.
- * `a`, `b`: vectors of a row of q, and of v.
+ * `a`, `b`: vectors of a row of q, and of v; `apart`: see rowHook.
  */
 function vectorHooks(
   region: Region,
   { op, size, hooks }: Plan,
   a: number,
   b: number,
+  apart: boolean,
 ): { readonly hooks: string; readonly vec4: number[] } | undefined {
   const vec4 = bindingsOfFours(region, hooks);
   const { outputs } = forms[op.op]!;
@@ -220,7 +230,8 @@ function vectorHooks(
     if (!row) return text;
     const over = places[name]!.at(-1) === "over";
     const width = size[over ? "over" : "own"] as number;
-    return rowHook(name, outputs.includes(name), row, vec4.includes(row.binding), width, over ? a : b);
+    const fours = vec4.includes(row.binding);
+    return rowHook(name, outputs.includes(name), row, { fours, width, vectors: over ? a : b, apart });
   });
   return { hooks: texts.join("\n"), vec4 };
 }
@@ -246,7 +257,7 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   while (owners > 1 && rowsFor(owners) < 1) owners >>= 1;
   const threads = owners * lanes;
   const rows = rowsFor(owners);
-  const hooks = vectorHooks(region, plan, a, b);
+  const hooks = vectorHooks(region, plan, a, b, false);
   if (rows < 1 || !hooks) return undefined;
   const count = (n: number): string => `${n}u`;
   const text = kernelText({
@@ -291,7 +302,7 @@ function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: 
   const [over, own] = [Math.ceil((plan.size.over as number) / 4), Math.ceil((plan.size.own as number) / 4)];
   if (Math.max(over, own) > MOST_VECTORS_OF_LANE * s) return undefined;
   const [a, b] = [Math.ceil(over / s), Math.ceil(own / s)];
-  const hooks = vectorHooks(region, plan, a * s, b * s);
+  const hooks = vectorHooks(region, plan, a * s, b * s, true);
   if (!hooks) return undefined;
   const count = (n: number): string => `${n}u`;
   const text = kernelText({

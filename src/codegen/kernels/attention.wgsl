@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   // Threads past the last row repeat it, so that all meet at every barrier.
   let row = min(mine + owner, QUERIES - 1u);
   for (var i = lid; i < OWNERS * A; i += THREADS) {
-    own[i] = vector_q(start_q(batch, min(mine + i / A, QUERIES - 1u)), i % A) * SCALE;
+    own[i] = vector_q(batch, min(mine + i / A, QUERIES - 1u), i % A) * SCALE;
   }
   workgroupBarrier();
   var q: array<vec4f, PART_A>;
@@ -36,10 +36,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   for (var first = 0u; first < KEYS; first += ROWS) {
     workgroupBarrier();
     for (var i = lid; i < ROWS * A; i += THREADS) {
-      tile_a[i] = vector_k(start_k(batch, min(first + i / A, KEYS - 1u)), i % A);
+      tile_a[i] = vector_k(batch, min(first + i / A, KEYS - 1u), i % A);
     }
     for (var i = lid; i < ROWS * B; i += THREADS) {
-      tile_b[i] = vector_v(start_v(batch, min(first + i / B, KEYS - 1u)), i % B);
+      tile_b[i] = vector_v(batch, min(first + i / B, KEYS - 1u), i % B);
     }
     workgroupBarrier();
     let count = min(TILE, KEYS - first);
@@ -75,7 +75,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   workgroupBarrier();
   for (var i = lid; i < OWNERS * B; i += THREADS) {
     if (mine + i / B < QUERIES) {
-      put_o(start_o(batch, mine + i / B), i % B, own[i]);
+      put_o(batch, mine + i / B, i % B, own[i]);
     }
   }
   if (lane == 0u && mine + owner < QUERIES) {

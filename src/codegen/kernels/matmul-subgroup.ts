@@ -47,8 +47,8 @@ interface Form {
 function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, tail }: Form): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
-  // Rows a subgroup makes. More would load less and take drivers longer to compile: unrolled text grows with TM · KU. No more than there
-  // are at the compile batch, but whole vectors of them.
+  // Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
+  // drivers longer to compile: unrolled text grows with TM · KU. No more than there are at the compile batch, but whole vectors of them.
   const here = evaluate(plan.shape.m.range, region.batch);
   const tm = [4, 8, 16].find((rows) => rows >= here) ?? (aAlongK ? Math.min(32, 4 * s) : 32);
   const text = kernelText({
