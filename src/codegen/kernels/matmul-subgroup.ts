@@ -48,9 +48,10 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
   // Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
-  // drivers longer to compile: unrolled text grows with TM · KU. No more than there are at the compile batch, but whole vectors of them.
+  // drivers longer to compile: unrolled text grows with TM · KU. No more than there are at the compile batch, but whole vectors of them. Vectors of 16 have no
+  // registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at width 8.
   const here = evaluate(plan.shape.m.range, region.batch);
-  const tm = [4, 8, 16].find((rows) => rows >= here) ?? (aAlongK ? Math.min(32, 4 * s) : 32);
+  const tm = [4, 8, 16].find((rows) => rows >= here) ?? (aAlongK ? (s === 16 ? 16 : Math.min(32, 4 * s)) : 32);
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
     enables: ["enable subgroups;"],
