@@ -16,6 +16,7 @@ import { matmulReport } from "../bench/matmul.mjs";
 import { peers } from "../bench/peers/peers.mjs";
 import { works } from "../bench/peers/works.mjs";
 import { ms, table } from "../bench/statistics.mjs";
+import { commit } from "./commit.mjs";
 import { fromDist, root } from "./dist.mjs";
 
 const { values, positionals } = parseArgs({
@@ -110,16 +111,6 @@ function save(found) {
 
 function heading() {
   return `commit ${commit()}, Node ${process.version}, ${machine.cores} × ${machine.cpu}, ${runs} runs after warm-up`;
-}
-
-function commit() {
-  try {
-    const git = (...args) =>
-      execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    return git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain") === "" ? "" : " with changes");
-  } catch {
-    return "unknown";
-  }
 }
 
 /** Times in milliseconds. `first` is the first run: for a program, with the driver's own compiling; `reference` before and after. */

@@ -1,12 +1,11 @@
 // `npm run test:choices`: every case of every choice of every kernel, of which `npm test` takes a sample. Each part that passed is noted
 // in .cache/choices.json, so that a run which was interrupted goes on where it stopped as long as no file has changed; `--fresh` forgets.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { root } from "./dist.mjs";
+import { runVitest } from "./run-vitest.mjs";
 
 const { values } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
 process.chdir(root);
@@ -50,15 +49,9 @@ for (const [project, file] of parts) {
 report(0);
 
 function run(project, file) {
-  const folder = mkdtempSync(join(tmpdir(), "dit-compile-choices-"));
-  const env = { ...process.env, DIT_CHOICES: "all", DIT_TEST_COUNTS: join(folder, "counts.json") };
-  const reporters = ["--reporter=default", "--reporter=./scripts/test-reporter.mjs"];
-  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project, file, "--testTimeout", "1200000", ...reporters];
-  const { status } = spawnSync(process.execPath, args, { stdio: "inherit", env });
-  const { passed = 0, failed = 0 } = existsSync(env.DIT_TEST_COUNTS)
-    ? (JSON.parse(readFileSync(env.DIT_TEST_COUNTS, "utf8")).projects[project] ?? {})
-    : {};
-  rmSync(folder, { recursive: true, force: true });
+  const args = ["--project", project, file, "--testTimeout", "1200000"];
+  const { status, projects } = runVitest(args, { DIT_CHOICES: "all" });
+  const { passed = 0, failed = 0 } = projects[project] ?? {};
   return { passed, failed: status === 0 ? failed : Math.max(1, failed) };
 }
 

@@ -8,7 +8,9 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { commit } from "./commit.mjs";
 import { fromDist, root } from "./dist.mjs";
+import { runVitest } from "./run-vitest.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +21,7 @@ const { values } = parseArgs({
 });
 const { driver } = values;
 const folder = mkdtempSync(join(tmpdir(), "dit-compile-measure-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 const cli = join(root, "dist/cli/main.js");
 /** The tests' project for an adapter. */
 const project = { hardware: "hardware", lavapipe: "lavapipe-8", swiftshader: "swiftshader" }[driver];
@@ -28,16 +31,11 @@ const parts = {
   adapter: () => JSON.parse(node([cli, "doctor", "--driver", driver, "--json"])),
   /** Whether it computes what it should: golden data of PyTorch, every choice of every kernel. */
   right() {
-    const counts = join(folder, "counts.json");
     const files = ["test/gpu/golden.test.ts", "test/gpu/kernels.test.ts", "test/gpu/matmul.test.ts", "test/driver"];
-    const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project, ...files];
-    const reporters = ["--reporter=default", "--reporter=./scripts/test-reporter.mjs"];
-    const env = { ...process.env, DIT_TEST_COUNTS: counts, DIT_CHOICES: "all", DIT_TEST_HARDWARE: "1" };
-    spawnSync(process.execPath, [...args, ...reporters], { cwd: root, stdio: "inherit", env });
-    const { projects, errors } = JSON.parse(readFileSync(counts, "utf8"));
-    const found = { ...projects[project], errors };
-    if (!(found.passed > 0) || found.failed > 0) throw Object.assign(new Error(`${found.failed} tests failed`), { found });
-    return found;
+    const { projects, errors } = runVitest(["--project", project, ...files], { DIT_CHOICES: "all", DIT_TEST_HARDWARE: "1" });
+    const found = { passed: 0, failed: 0, ...projects[project], errors };
+    if (found.passed > 0 && found.failed === 0) return found;
+    throw Object.assign(new Error(`${found.failed} tests failed, ${found.passed} passed`), { found });
   },
   /** Forward passes and training steps, with compile times and first runs. */
   speed: () => bench(["forward", "train"]),
@@ -60,8 +58,7 @@ if (project === undefined || chosen.some((name) => !(name in parts))) {
 
 execFileSync(process.execPath, [join(root, "scripts/build.mjs")], { cwd: root, stdio: "inherit" });
 const { chooseDriver } = await fromDist("runtime/node/driver.js");
-// Without the adapter there is nothing to measure; this says so, and what to do.
-const { adapter } = chooseDriver(driver);
+const adapter = adapterOf(driver);
 const about = {
   node: process.version,
   platform: process.platform,
@@ -86,7 +83,6 @@ for (const name of chosen) {
     result.parts[name] = { failed: error.message, ...error.found };
   }
 }
-rmSync(folder, { recursive: true, force: true });
 const plain = result.adapter
   .toLowerCase()
   .replaceAll(/[^a-z0-9]+/g, "-")
@@ -97,6 +93,16 @@ renameSync(`${output}.new`, output);
 for (const failure of failures) console.error(`error: ${failure}`);
 console.error(`wrote ${output}`);
 process.exit(failures.length > 0 ? 1 : 0);
+
+/** Without it there is nothing to measure; the message says what to do. */
+function adapterOf(kind) {
+  try {
+    return chooseDriver(kind).adapter;
+  } catch (error) {
+    console.error(error.message);
+    return process.exit(1);
+  }
+}
 
 function node(args) {
   const { status, signal, stdout } = spawnSync(process.execPath, args, {
@@ -129,12 +135,4 @@ function profiled(preset, entry, batch) {
 function tuned(preset, entry, batch) {
   const file = join(folder, "tuning.json");
   return JSON.parse(node([cli, "tune", bundleOf(preset, entry, batch), "-e", entry, "--driver", driver, "-o", file, "--json"]));
-}
-
-function commit() {
-  try {
-    return execFileSync("git", ["describe", "--always", "--dirty"], { cwd: root, encoding: "utf8" }).trim();
-  } catch {
-    return "unknown";
-  }
 }

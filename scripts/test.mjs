@@ -3,12 +3,12 @@
 //   npm test -- --adapters swiftshader       the open way to run with one of them
 //   npm test -- -- test/ir -t "round trip"   what follows a second -- goes to vitest; adapters are then not demanded
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { root } from "./dist.mjs";
+import { runVitest } from "./run-vitest.mjs";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
 
 const adapters = ["lavapipe", "swiftshader"];
@@ -21,7 +21,7 @@ check("typecheck", process.execPath, ["node_modules/typescript/lib/tsc.js", "--n
 check("lint", process.execPath, ["node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."]);
 await fetchMissing();
 
-const counts = runVitest();
+const counts = runAll();
 const total = report(counts);
 for (const problem of problems) console.log(problem.startsWith("error") ? problem : `error: ${problem}`);
 console.log(`${total.passed} passed, ${total.failed + problems.length} failed`);
@@ -73,25 +73,14 @@ async function fetchMissing() {
 }
 
 /** Runs all projects and returns the reporter's counts; whatever looks wrong besides a failed test is added to the problems. */
-function runVitest() {
+function runAll() {
   // Another sample of the kernels' choices at each commit, see test/gpu/sample.ts.
   const head = spawnSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).stdout?.slice(0, 8) ?? "";
   const seed = process.env.DIT_CHOICES_SEED ?? String(Number.parseInt(head, 16) || 1);
   console.log(`\n== tests (DIT_CHOICES_SEED=${seed})`);
-  const folder = mkdtempSync(join(tmpdir(), "dit-compile-test-"));
-  const file = join(folder, "counts.json");
   const projects = ["cpu", "null", "web", ...wanted.map((name) => `${name}*`)].flatMap((name) => ["--project", name]);
-  const args = [
-    "node_modules/vitest/vitest.mjs",
-    "run",
-    ...projects,
-    "--reporter=default",
-    "--reporter=./scripts/test-reporter.mjs",
-  ];
-  const env = { ...process.env, DIT_TEST_COUNTS: file, DIT_CHOICES_SEED: seed };
-  const { status, signal } = spawnSync(process.execPath, [...args, ...filters], { stdio: "inherit", env });
-  const counts = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { projects: {}, errors: [], reason: "none" };
-  rmSync(folder, { recursive: true, force: true });
+  const counts = runVitest([...projects, ...filters], { DIT_CHOICES_SEED: seed });
+  const { status, signal } = counts;
 
   for (const [name, { unfinished, collected, passed, failed, skipped, adapter }] of Object.entries(counts.projects)) {
     const lost = Math.max(0, collected - passed - failed - skipped);

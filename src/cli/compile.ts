@@ -107,10 +107,9 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
   });
   const { bundle, report, kernels } = compiled;
   if (tuning) {
-    const dispatches = bundle.program.entries.flatMap((entry) => entry.segments.flatMap((segment) => segment.dispatches));
-    const keys = new Set(dispatches.flatMap(({ choiceKey }) => choiceKey ?? []));
-    const known = [...keys].filter((key) => tuning.measured.has(key)).length;
-    io.err(`tuning for ${tuning.adapter}: ${known} of ${keys.size} kinds of work with a choice were measured there\n`);
+    const { coverage } = await import("../tuner/tuning-file.js");
+    const { known, all } = coverage(bundle.program, tuning);
+    io.err(`tuning for ${tuning.adapter}: ${known} of ${all} kinds of work with a choice were measured there\n`);
   }
 
   if (flags.output !== undefined) {

@@ -40,13 +40,15 @@ export function register(program: Command, io: Io): void {
 
 /** Without the search for a driver. */
 export async function tuneCommand(dir: string, flags: Flags, io: Io): Promise<void> {
-  const [{ readBundle }, { tune }, { adapterName, mergeTuning, readTuning }, { statOf }, { requestDevice }] = await Promise.all([
-    import("../node/index.js"),
-    import("../tuner/tune.js"),
-    import("../tuner/tuning-file.js"),
-    import("../formats/files.js"),
-    import("../runtime/node/dawn.js"),
-  ]);
+  const [{ readBundle }, { tune }, { adapterName, mergeTuning, readTuning }, { statOf }, { requestDevice }, { deviceFacts }] =
+    await Promise.all([
+      import("../node/index.js"),
+      import("../tuner/tune.js"),
+      import("../tuner/tuning-file.js"),
+      import("../formats/files.js"),
+      import("../runtime/node/dawn.js"),
+      import("../runtime/device.js"),
+    ]);
   const bundle = await readBundle(dir);
   // What stands there is read now, because a file that cannot be added to should be known before minutes are spent.
   if (await statOf(flags.output)) await readTuning(flags.output);
@@ -59,8 +61,9 @@ export async function tuneCommand(dir: string, flags: Flags, io: Io): Promise<vo
   process.once("SIGINT", onSignal);
   const dawn = await requestDevice(driver ? { driver } : {});
   try {
-    const { vendor, architecture, description, subgroupMinSize: least, subgroupMaxSize: most } = dawn.info;
-    const facts = { vendor, architecture, description, ...(least === most && least ? { subgroupSize: least } : {}) };
+    const { vendor, architecture, description } = dawn.info;
+    const { subgroupSize, features } = deviceFacts(dawn.device);
+    const facts = { vendor, architecture, description, ...(subgroupSize === undefined ? {} : { subgroupSize }) };
     const name = adapterName(facts);
     const tuned = await tune(bundle, dawn.device, {
       entry,
@@ -72,7 +75,7 @@ export async function tuneCommand(dir: string, flags: Flags, io: Io): Promise<vo
       onChoice: (choice, kernels) => io.err(`${choice}: ${kernels} kernels\n`),
     });
     const kernels = Object.fromEntries(tuned.kernels.map(({ key, dispatches: _, label: __, ...measured }) => [key, measured]));
-    await mergeTuning(flags.output, name, { ...facts, features: [...dawn.device.features].sort(), kernels });
+    await mergeTuning(flags.output, name, { ...facts, features: [...features].sort(), kernels });
     if (flags.json) printJson(io, { adapter: name, output: flags.output, ...tuned });
     else io.out(printTuned(tuned, name));
     io.err(`wrote ${flags.output}\n`);

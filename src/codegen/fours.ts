@@ -95,9 +95,8 @@ export function foursText(
   for (const { kind, line, indent, name, place, value } of statements) {
     if (kind === "let") {
       const load = loads.texts.get(value);
-      // Which of the four it is, only the place of a load may ask, and of what differs not even that.
-      if (namesIn(load ? load.place : value).some((n) => (load ? wide.has(n) || split.has(n) : n === along.name)))
-        return undefined;
+      // Which of the four it is, only the place of a load may ask; and that place must not itself differ among them.
+      if (load ? differs(load.place) : namesIn(value).includes(along.name)) return undefined;
       if (load) out.push(`${indent}let ${name} = b${load.binding}[(${load.place}) / 4u];`);
       else if (split.has(name)) out.push(...PARTS.map((part) => `${indent}let ${name}${part} = ${partOf(value, part)};`));
       else out.push(line);

@@ -29,7 +29,7 @@ import { checkedChoices, checkedTuning } from "./choices.js";
 import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
 import { loweringText } from "./lower-again.js";
 import { type Report, report } from "./report.js";
-import { targetProfile } from "./target.js";
+import { loweringLimits, targetProfile } from "./target.js";
 
 export interface CompileOptions {
   /** One of the model file's presets; default: its default preset. */
@@ -88,20 +88,16 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
   options.after?.("trace", graph);
-  const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage: maxStorageBuffers = 8 } = profile.limits;
-  const maxBinding = Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity);
-  const lowering: LowerOptions = {
+  const lowering = {
     batch,
-    variants: profile.variants,
     safe: options.safe ?? false,
     choices,
     ...(options.tuning ? { tuning: checkedTuning(options.tuning) } : {}),
-    maxBinding,
-    maxStorageBuffers,
-  };
+    ...loweringLimits(profile),
+  } satisfies LowerOptions;
   const passOptions: PassOptions = {
-    maxStorageBuffers,
-    maxBinding,
+    maxStorageBuffers: lowering.maxStorageBuffers,
+    maxBinding: lowering.maxBinding,
     fused: options.fused ?? true,
     attention: choices.attention !== "unfused",
     differentiated: true,

@@ -8,6 +8,7 @@ import type { Module } from "../ir/graph.js";
 import { parseModule } from "../ir/parse.js";
 import { printModule } from "../ir/print.js";
 import type { Bundle, Constant, Entry, Parameter, Program } from "../program/program.js";
+import { loweringLimits } from "./target.js";
 
 interface Made {
   readonly safe: boolean;
@@ -37,25 +38,20 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
     const names = program.entries.map((candidate) => candidate.name).join(", ");
     return fail("DIT7020", `the bundle has no entry "${name}"`, { help: `its entries are ${names}` });
   }
-  if (ir === undefined || !ir.startsWith(HEAD)) {
+  if (ir === undefined) {
     return fail("DIT1306", "the bundle has no kernels.ir, of which its kernels could be made again", {
       help: "compile the model again, and keep the file",
     });
   }
-  const end = ir.indexOf("\n");
-  const { safe, choices: made, schedules } = JSON.parse(ir.slice(HEAD.length, end)) as Made;
+  const { module, safe, choices: all, schedules } = parsed(ir);
   // What was chosen for a whole family would go before any choice for single dispatches.
-  const { matmul: _, ...choices } = made;
-  const module = parseModule(ir.slice(end + 1), "kernels.ir");
+  const { matmul: _, ...choices } = all;
   const schedule = schedules.filter((candidate) => candidate.name === name);
-  const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = program.profile.limits;
   const make: Remaker["make"] = (how) => {
     const lowered = lower(module, schedule, {
       batch,
       safe,
-      variants: program.profile.variants,
-      maxBinding: Math.min(maxStorageBufferBindingSize ?? Infinity, maxBufferSize ?? Infinity),
-      maxStorageBuffers: maxStorageBuffersPerShaderStage ?? 8,
+      ...loweringLimits(program.profile),
       ...how,
       choices: { ...choices, ...how.choices },
     });
@@ -84,4 +80,17 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
     });
   }
   return { entry, make };
+}
+
+/** Both halves of the text. Errors: DIT1306 (no such first line), those of the parser. */
+function parsed(ir: string): Made & { readonly module: Module } {
+  const end = ir.indexOf("\n");
+  try {
+    if (!ir.startsWith(HEAD)) throw new SyntaxError("its first line does not say how they were made");
+    const made = JSON.parse(ir.slice(HEAD.length, end)) as Made;
+    return { ...made, module: parseModule(ir.slice(end + 1), "kernels.ir") };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return fail("DIT1306", "kernels.ir is damaged", { notes: [error.message], help: "compile the model again" });
+  }
 }

@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import { fail } from "../diagnostics/diagnostic.js";
-import { readFileBytes } from "../formats/files.js";
+import { readJsonFile } from "../formats/json-file.js";
 
 const whole = (least: number, what: string) => v.pipe(v.number(), v.safeInteger(), v.minValue(least), v.description(what));
 const text = (what: string) => v.pipe(v.string(), v.minLength(1), v.description(what));
@@ -83,20 +83,15 @@ const defined = (layer: TrainFile): TrainFile =>
   Object.fromEntries(Object.entries(layer).filter(([, value]) => value !== undefined));
 
 /** Reads a config file. Errors: DIT4001, DIT4241 (not JSON, or not as the schema says). */
-export async function readConfig(path: string): Promise<TrainFile> {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(await readFileBytes(path)));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    fail("DIT4241", `${path} is not JSON`, { notes: [error.message], help: "schemas/train.schema.json says what it may hold" });
-  }
-  const parsed = v.safeParse(trainSchema, json);
-  if (parsed.success) return parsed.output;
+export function readConfig(path: string): Promise<TrainFile> {
   const keys = Object.keys(trainSchema.entries).filter((key) => key !== "$schema");
-  return fail("DIT4241", `${path} is not a training configuration`, {
-    notes: parsed.issues.map((issue) => `${v.getDotPath(issue) ?? "it"}: ${issue.message}`),
-    help: `its keys are ${keys.join(", ")}; schemas/train.schema.json describes them`,
+  return readJsonFile(path, trainSchema, {
+    code: "DIT4241",
+    what: "a training configuration",
+    help: {
+      json: "schemas/train.schema.json says what it may hold",
+      schema: `its keys are ${keys.join(", ")}; schemas/train.schema.json describes them`,
+    },
   });
 }
 

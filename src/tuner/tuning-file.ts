@@ -4,7 +4,9 @@
  */
 import * as v from "valibot";
 import { fail } from "../diagnostics/diagnostic.js";
-import { readFileBytes, statOf, writeFileAtomic } from "../formats/files.js";
+import { statOf, writeFileAtomic } from "../formats/files.js";
+import { readJsonFile } from "../formats/json-file.js";
+import type { Program } from "../program/program.js";
 
 const FORMAT = "dit-compile tuning";
 const VERSION = 1;
@@ -46,22 +48,16 @@ export const adapterName = ({
 }: Omit<TunedAdapter, "kernels" | "features">): string =>
   `${description || [vendor, architecture].filter(Boolean).join(" ") || "unknown"}${subgroupSize === undefined ? "" : `, subgroups of ${subgroupSize}`}`;
 
-/** Error: DIT7040 (not there, no JSON, not a tuning file, or of another version). */
+/** Errors: DIT4001, DIT7040 (not there, no JSON, not a tuning file, or of another version). */
 export async function readTuning(path: string): Promise<TuningFile> {
   if (!(await statOf(path)))
     fail("DIT7040", `there is no tuning file ${path}`, { help: "dit-compile tune BUNDLE -o FILE writes one" });
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder().decode(await readFileBytes(path)));
-  } catch (error) {
-    return fail("DIT7040", `${path} is not JSON: ${error instanceof Error ? error.message : String(error)}`, {
-      help: "repair it, or tune again into a new file",
-    });
-  }
-  const found = v.safeParse(schema, value);
-  if (found.success) return found.output;
-  const notes = found.issues.slice(0, 5).map((issue) => `${v.getDotPath(issue) ?? "file"}: ${issue.message}`);
-  return fail("DIT7040", `${path} is not a tuning file of version ${VERSION}`, { notes, help: "tune again into a new file" });
+  const help = "tune again into a new file";
+  return readJsonFile(path, schema, {
+    code: "DIT7040",
+    what: `a tuning file of version ${VERSION}`,
+    help: { json: `repair it, or ${help}`, schema: help },
+  });
 }
 
 /**
@@ -87,6 +83,13 @@ export interface AdapterChoices {
   /** By the key of the work; and the keys of all work that was measured, whatever was the fastest. */
   readonly choices: ReadonlyMap<string, string>;
   readonly measured: ReadonlySet<string>;
+}
+
+/** How many kinds of work with a choice a program has, and how many of them were measured. */
+export function coverage({ entries }: Program, { measured }: AdapterChoices): { readonly known: number; readonly all: number } {
+  const dispatches = entries.flatMap((entry) => entry.segments.flatMap((segment) => segment.dispatches));
+  const keys = new Set(dispatches.flatMap(({ choiceKey }) => choiceKey ?? []));
+  return { known: [...keys].filter((key) => measured.has(key)).length, all: keys.size };
 }
 
 /**

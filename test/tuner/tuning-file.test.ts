@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Compiled, compile } from "../../src/compile/compile.js";
 import { remakerOf } from "../../src/compile/lower-again.js";
 import type { Bundle } from "../../src/program/program.js";
-import { differenceOf } from "../../src/tuner/tune.js";
+import { differenceOf } from "../../src/tuner/beside.js";
 import { adapterName, choicesFor, mergeTuning, readTuning, type TunedAdapter } from "../../src/tuner/tuning-file.js";
 
 const folder = mkdtempSync(join(tmpdir(), "dit-tuning-"));
@@ -126,6 +126,7 @@ describe("the kernels", () => {
     const { bundle } = compiled;
     const { ir: _, ...bare } = bundle;
     expect(() => remakerOf(bare, "forward", 2)).toThrow("DIT1306");
+    expect(() => remakerOf({ ...bundle, ir: "// made by: {" }, "forward", 2)).toThrow("DIT1306: kernels.ir is damaged");
     const other = await compile("models/mlp.graph.ts", { entries: ["forward"] });
     expect(() => remakerOf({ ...bundle, ir: other.bundle.ir! }, "forward", 2)).toThrow("DIT1306");
     expect(() => remakerOf(bundle, "train", 2)).toThrow('the bundle has no entry "train"');

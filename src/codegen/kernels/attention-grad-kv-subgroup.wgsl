@@ -11,12 +11,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   var sum_k: array<vec4f, TM * PART_A>;
   var sum_v: array<vec4f, TM * PART_B>;
   var own_k: array<u32, LOADS>;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    own_k[i] = start_k(batch, min(mine + i * S + lane, KEYS - 1u));
-  }
   var own_v: array<u32, LOADS>;
   for (var i = 0u; i < LOADS; i++) { // unroll
-    own_v[i] = start_v(batch, min(mine + i * S + lane, KEYS - 1u));
+    let row = min(mine + i * S + lane, KEYS - 1u);
+    own_k[i] = start_k(batch, row);
+    own_v[i] = start_v(batch, row);
   }
   for (var first = 0u; first < QUERIES; first += 4u * S) {
     let query = first + 4u * lane;

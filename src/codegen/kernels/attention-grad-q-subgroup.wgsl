@@ -8,24 +8,20 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let batch = group / blocks(QUERIES);
   let mine = (group % blocks(QUERIES)) * TM;
   var sum: array<vec4f, TM * PART_A>;
+  // A lane finds what belongs to every S-th of the own rows.
+  var own_q: array<u32, LOADS>;
+  var own_do: array<u32, LOADS>;
   var along: array<f32, LOADS>;
   var lse: array<f32, LOADS>;
   for (var i = 0u; i < LOADS; i++) { // unroll
     let row = min(mine + i * S + lane, QUERIES - 1u);
-    let at_do = start_do(batch, row);
+    own_q[i] = start_q(batch, row);
+    own_do[i] = start_do(batch, row);
     let at_o = start_o(batch, row);
     for (var c = 0u; c < B; c++) {
-      along[i] += sum_of(vector_do(at_do, c) * vector_o(at_o, c));
+      along[i] += sum_of(vector_do(own_do[i], c) * vector_o(at_o, c));
     }
     lse[i] = load_lse(batch, row);
-  }
-  var own_q: array<u32, LOADS>;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    own_q[i] = start_q(batch, min(mine + i * S + lane, QUERIES - 1u));
-  }
-  var own_do: array<u32, LOADS>;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    own_do[i] = start_do(batch, min(mine + i * S + lane, QUERIES - 1u));
   }
   for (var first = 0u; first < KEYS; first += 4u * S) {
     let key = first + 4u * lane;

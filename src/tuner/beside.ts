@@ -1,0 +1,151 @@
+/**
+ * The program of the compiler's own choices, beside which others of the same entry are held: do they give the same numbers, and how long
+ * does each dispatch take? The two take turns, so that a machine which slows down slows both, and the fastest of the rounds counts.
+ */
+import { type Clock, type Submit, workingClock } from "../profiler/clock.js";
+import { fillWeights, madeUpInputs } from "../profiler/fill.js";
+import type { Bundle, Dispatch, Entry } from "../program/program.js";
+import { createSession, type Session } from "../runtime/session.js";
+
+/** The first dispatch of some work, and how many of it there are in a run. */
+export interface Place {
+  readonly index: number;
+  readonly dispatch: Dispatch;
+  readonly dispatches: number;
+}
+
+/** Of the compiler's own choice, and of the other. */
+export interface Pair {
+  readonly own: number;
+  readonly tuned: number;
+}
+
+export interface BesideOptions {
+  readonly entry: Entry;
+  readonly batch: number;
+  readonly rounds: number;
+  readonly memoryLimit?: number | undefined;
+}
+
+/** Largest difference of two right programs, as a share of the largest number: f32 in another order, through all layers. */
+const BOUND = 1e-3;
+
+export class Beside {
+  private constructor(
+    private readonly device: GPUDevice,
+    private readonly options: BesideOptions,
+    private readonly own: Session,
+    private readonly expected: Numbers,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Errors: those of `createSession`. */
+  static async open(made: Bundle, device: GPUDevice, options: BesideOptions): Promise<Beside> {
+    const own = await open(made, device, options);
+    try {
+      const expected = await numbersOf(own, options);
+      const clock = await workingClock(device, undefined, 1, dispatchOf(own, options.entry, 0));
+      return new Beside(device, options, own, expected, clock);
+    } catch (error) {
+      own.dispose();
+      throw error;
+    }
+  }
+
+  /** Which clock: "gpu" or "host". */
+  get kind(): Clock["kind"] {
+    return this.clock.kind;
+  }
+
+  /** Opens another program for as long as `use` takes; `difference` says where its numbers are wrong, and is undefined where they are right. */
+  async with<T>(made: Bundle, use: (other: Session, difference: string | undefined) => Promise<T>): Promise<T> {
+    const other = await open(made, this.device, this.options);
+    try {
+      return await use(other, differenceOf(this.expected, await numbersOf(other, this.options)));
+    } finally {
+      other.dispose();
+    }
+  }
+
+  /** Microseconds of one dispatch for each key. */
+  async dispatches(other: Session, places: ReadonlyMap<string, Place>, keys: readonly string[]): Promise<Map<string, Pair>> {
+    const once = async (session: Session, index: number): Promise<number> => {
+      const [span] = await this.clock.time(1, dispatchOf(session, this.options.entry, index));
+      return 1000 * (span!.end - span!.begin);
+    };
+    const found = new Map<string, Pair>();
+    await this.inRounds(async (warm) => {
+      for (const key of keys) {
+        const { index } = places.get(key)!;
+        const now = { own: await once(this.own, index), tuned: await once(other, index) };
+        if (warm) found.set(key, fastest(found.get(key), now));
+      }
+    });
+    return found;
+  }
+
+  /** Milliseconds of one pass of the entry, by the host's clock. */
+  async passes(other: Session): Promise<Pair> {
+    const once = async (session: Session): Promise<number> => {
+      const begin = performance.now();
+      await session.submit(this.options.entry.name, undefined, { from: 0 });
+      await session.idle();
+      return performance.now() - begin;
+    };
+    let best: Pair | undefined;
+    await this.inRounds(async (warm) => {
+      const now = { own: await once(this.own), tuned: await once(other) };
+      if (warm) best = fastest(best, now);
+    });
+    return best!;
+  }
+
+  dispose(): void {
+    this.clock.dispose();
+    this.own.dispose();
+  }
+
+  /** The first round is warm-up: drivers compile at the first dispatch. */
+  private async inRounds(round: (warm: boolean) => Promise<void>): Promise<void> {
+    for (let i = 0; i <= this.options.rounds; i++) await round(i > 0);
+  }
+}
+
+const fastest = (before: Pair | undefined, now: Pair): Pair =>
+  before ? { own: Math.min(before.own, now.own), tuned: Math.min(before.tuned, now.tuned) } : now;
+
+const open = (made: Bundle, device: GPUDevice, { entry, batch, memoryLimit }: BesideOptions): Promise<Session> =>
+  createSession(made, device, { batch, entries: [entry.name], memoryLimit });
+
+const dispatchOf =
+  (session: Session, { name }: Entry, index: number): Submit =>
+  async (_from, _until, timestamps) => {
+    await session.submit(name, undefined, { from: index, until: index + 1, ...(timestamps ? { timestamps } : {}) });
+    await session.idle();
+  };
+
+type Numbers = ReadonlyMap<string, ArrayLike<number>>;
+
+/** What a first run on fresh weights leaves: outputs, and the first moments, which are the gradients. */
+async function numbersOf(session: Session, { entry, batch }: BesideOptions): Promise<Numbers> {
+  await fillWeights(session);
+  const outputs = await session.run(entry.name, madeUpInputs(entry, batch));
+  const moments = await session.read(session.names.filter((name) => name.startsWith("m.")));
+  return new Map(Object.entries({ ...outputs, ...moments }) as [string, ArrayLike<number>][]);
+}
+
+/** Where two runs differ by more than the order of sums explains; undefined where they do not. */
+export function differenceOf(expected: Numbers, found: Numbers): string | undefined {
+  for (const [name, numbers] of expected) {
+    const other = found.get(name)!;
+    let [largest, worst] = [0, 0];
+    for (let i = 0; i < numbers.length; i++) {
+      largest = Math.max(largest, Math.abs(numbers[i]!));
+      const apart = Math.abs(numbers[i]! - other[i]!);
+      // A NaN on one side alone is as wrong as can be.
+      worst = Math.max(worst, Number.isNaN(apart) ? (Object.is(numbers[i], other[i]) ? 0 : Infinity) : apart);
+    }
+    if (worst > BOUND * largest) return `${name} differs by ${(worst / largest).toExponential(1)} of its largest number`;
+  }
+  return undefined;
+}
