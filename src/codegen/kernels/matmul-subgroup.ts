@@ -37,6 +37,12 @@ export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVarian
   return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width) }));
 }
 
+/**
+ * Most lines that the unrolled rows of an inline end may come to on a CPU's vectors, whose compilers take time as the square of them: 32
+ * rows of a GELU took lavapipe half a minute.
+ */
+const MOST_LINES = 256;
+
 interface Form {
   readonly aAlongK: boolean;
   readonly bAlongK: boolean;
@@ -51,7 +57,9 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
   // drivers longer to compile: unrolled text grows with TM · KU. No more than there are at the compile batch, but whole vectors of them. Vectors of 16 have no
   // registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at width 8.
   const here = evaluate(plan.shape.m.range, region.batch);
-  const tm = [4, 8, 16].find((rows) => rows >= here) ?? (aAlongK ? (s === 16 ? 16 : Math.min(32, 4 * s)) : 32);
+  const most = s === 16 && aAlongK ? 16 : Math.min(32, aAlongK ? 4 * s : 32);
+  const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
+  const tm = [4, 8, 16, 32].find((rows) => rows >= Math.min(here, most) || 2 * rows * lines > MOST_LINES)!;
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
     enables: ["enable subgroups;"],
