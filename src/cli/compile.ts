@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 import { type Io, printJson } from "./io.js";
-import { collect, commaList, FITS, jsonOption, memoryOption, pairs, wholeNumber } from "./options.js";
+import { collect, commaList, dtypeOption, FITS, jsonOption, memoryOption, pairs, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly preset?: string;
@@ -15,6 +15,7 @@ interface Flags {
   readonly printAfter?: string;
   readonly target: string;
   readonly memory?: number;
+  readonly dtype?: "f32" | "f16";
   readonly safe?: boolean;
   readonly choose: readonly string[];
   readonly tuning?: string;
@@ -40,6 +41,7 @@ export function register(program: Command, io: Io): void {
     .option("--print-after <pass>", "print the IR after this pass, or after all")
     .option("-t, --target <target>", "web, minimum, or a limits profile (see doctor --profile)", "web")
     .addOption(memoryOption(FITS))
+    .addOption(dtypeOption())
     .option("--safe", "naive kernels alone, to tell a driver's bug from ours")
     .option(
       "--choose <family=choice>",
@@ -99,6 +101,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     ...(flags.preset === undefined ? {} : { preset: flags.preset }),
     ...(flags.batch === undefined ? {} : { batch: flags.batch }),
     ...(flags.memory === undefined ? {} : { memory: { bytes: flags.memory } }),
+    ...(flags.dtype === undefined ? {} : { dtype: flags.dtype }),
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),
     ...(tuning ? { tuning: tuning.choices } : {}),
     after: (pass, module) => {

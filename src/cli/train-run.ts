@@ -32,6 +32,7 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
     set: settingsOf(config),
     batch: config.batch,
     ...(config.preset === undefined ? {} : { preset: config.preset }),
+    ...(config.dtype === undefined ? {} : { dtype: config.dtype }),
     ...(config.flip && mirrors(config.data) ? { defaults: { horizontalFlip: true } } : {}),
   };
   const { memory } = config;

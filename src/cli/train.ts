@@ -7,7 +7,7 @@ import type { DriverKind } from "../runtime/node/driver.js";
 import type { TrainFile } from "../trainer/train-config.js";
 import { driverOption } from "./doctor.js";
 import type { Io } from "./io.js";
-import { collect, FITS, memoryOption, pairs, wholeNumber } from "./options.js";
+import { collect, dtypeOption, FITS, memoryOption, pairs, wholeNumber } from "./options.js";
 
 /** What is given; all else comes from --config, the run's own train.json, or the defaults. */
 export interface Flags {
@@ -24,6 +24,7 @@ export interface Flags {
   readonly batch?: number;
   readonly accumulate?: number;
   readonly memory?: number;
+  readonly dtype?: "f32" | "f16";
   readonly seed?: number;
   readonly flip?: boolean;
   readonly weights?: string;
@@ -59,6 +60,7 @@ export function register(program: Command, io: Io): void {
     .option("-b, --batch <n>", "images that the device works on at a time; default: 64", wholeNumber("--batch"))
     .option("--accumulate <n>", "batches an update: 16 of 16 are a global batch of 256; default: 1", wholeNumber("--accumulate"))
     .addOption(memoryOption(FITS))
+    .addOption(dtypeOption())
     .option("--seed <n>", "of weights, order and noise; default: 0", wholeNumber("--seed", 0))
     .option("-w, --weights <file>", "begin with these instead of fresh weights")
     .option("--no-flip", "do not mirror images at random")
@@ -119,6 +121,7 @@ function configOf(flags: Flags): TrainFile {
           "batch",
           "accumulate",
           "memory",
+          "dtype",
           "seed",
           "weights",
           "logEvery",

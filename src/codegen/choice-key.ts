@@ -9,12 +9,13 @@ import { evaluate, product, type Size } from "../program/size.js";
 import { coefficient } from "./index-math.js";
 import type { MatmulShape } from "./kernels/matmul-plan.js";
 import type { Region } from "./region.js";
+import { hasHalves } from "./stored.js";
 
 /** Where in its operand a slice begins is no work: blocks that differ in nothing else are the same. */
 const withoutPlaces = (text: string): string => text.replaceAll(/\b(from|to)=\d+/g, "$1");
 
 /** "matmul 128x1152x384 nt + gelu #1f0c9a2e": rows, columns and terms at the region's batch, how A and B lie, and what follows. */
-export function matmulKey({ body, batch }: Region, { m, n, k, a, b, batch: outer }: MatmulShape): string {
+export function matmulKey({ body, batch, bindings }: Region, { m, n, k, a, b, batch: outer }: MatmulShape): string {
   const at = (size: Size): number => evaluate(size, batch);
   const products = at(product(outer.map((l) => l.range)));
   const form = `${coefficient(a, k.name) === 1 ? "n" : "t"}${coefficient(b, k.name) === 1 ? "t" : "n"}`;
@@ -25,9 +26,11 @@ export function matmulKey({ body, batch }: Region, { m, n, k, a, b, batch: outer
     `matmul ${[m, n, k].map((l) => at(l.range)).join("x")}`,
     ...(products > 1 ? [`of ${products}`] : []),
     form,
+    ...(hasHalves(bindings) ? ["f16"] : []),
     ...(after.length > 0 ? [`+ ${[...new Set(after)].join(" ")}`] : []),
     `#${createHash("sha256")
       .update(withoutPlaces(fnKey(body)))
+      .update(hasHalves(bindings) ? bindings.map(({ dtype }) => dtype).join() : "")
       .digest("hex")
       .slice(0, 8)}`,
   ].join(" ");

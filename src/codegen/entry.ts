@@ -4,9 +4,9 @@
  * Gradients of trained weights are made beside their weights, and updates of single weights run together, a pack at a time (packs.ts).
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
-import type { Fn, Loc, Module, Node, Param, Value } from "../ir/graph.js";
+import { dtypeBytes } from "../ir/cost.js";
+import type { Fn, Module, Node, Param, Value } from "../ir/graph.js";
 import { accumulateOperands } from "../ir/ops/accumulate.js";
-import { opRow } from "../ir/ops/index.js";
 import { weightKey } from "../ir/parameter-runs.js";
 import { REGION } from "../ir/region.js";
 import type { Window } from "../ir/strides.js";
@@ -14,12 +14,11 @@ import type { TensorType } from "../ir/types.js";
 import type { Dispatch, Port, StorageKind } from "../program/program.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
 import { accumulateBody, type Gradient, gradientsOfNorm, gradientsOfSums, operandsOf, squaresBody } from "./gradients.js";
+import { labelOf } from "./labels.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
+import { inFull } from "./stored.js";
 import { type StorageWork, together, total, workOf } from "./work.js";
-
-/** How the labels of dispatches begin that take the second stage of sums. */
-export const SECOND_STAGE = "second stage:";
 
 const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
 
@@ -119,7 +118,7 @@ export class EntryFn {
     if (placed !== undefined) return placed;
     if (node.op === "slice") {
       const row = product(x.type.shape.slice(1));
-      const offset = mul(4 * (node.attrs.from as number), row);
+      const offset = mul(dtypeBytes(x.type.dtype) * (node.attrs.from as number), row);
       return this.host.partOf(this.storageOf(x), offset, `${this.entryName}.${v.name ?? "value"}`, v.type);
     }
     const weights = this.places.weights(node);
@@ -167,7 +166,7 @@ export class EntryFn {
 
   private dispatch(
     kind: Region["kind"],
-    body: Fn,
+    stored: Fn,
     inputs: readonly number[],
     outputs: readonly number[],
     label: string,
@@ -187,12 +186,13 @@ export class EntryFn {
       bindings.push({ dtype: type.dtype, access: writable ? "read_write" : "read" });
       return bound.length - 1;
     };
-    const params = inputs.map((id, i) => bind(id, body.params[i]!.value.type));
-    const results = outputs.map((id, i) => bind(id, body.results[i]!.value.type));
+    const params = inputs.map((id, i) => bind(id, stored.params[i]!.value.type));
+    const results = outputs.map((id, i) => bind(id, stored.results[i]!.value.type));
+    const body = inFull(stored);
     const region: Region = { kind, body, params, results, windows, bindings, batch: 1 };
     const kernel = this.host.kernel(region, label);
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
-    const own = { kernel, bindings: bound, label, work: workOf(body, inputs, outputs) };
+    const own = { kernel, bindings: bound, label, work: workOf(stored, inputs, outputs) };
     if (pack === undefined) this.pushKernel(own);
     else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, label) });
   }
@@ -379,20 +379,3 @@ const port = (name: string, type: TensorType, storage: number, kind: Port["kind"
   storage,
   kind,
 });
-
-const place = (loc: Loc | undefined): string => (loc ? ` @ ${loc.file}:${loc.line}:${loc.column}` : "");
-
-/** "dot scores @ dit.graph.ts:41:12". A map with a sum takes the second stage of what other kernels began. */
-function labelOf(node: Node, body: Fn): string {
-  const names = node.outputs.map((v) => v.name).filter((n) => n !== undefined);
-  return `${whatIs(node, body)}${names.length > 0 ? ` ${names.join(", ")}` : ""}${place(node.loc)}`;
-}
-
-function whatIs(node: Node, body: Fn): string {
-  if (node.attrs.kind !== "map") {
-    const main = body.nodes.find((n) => ["anchor", "kernel"].includes(opRow(n.op).fusion.kind));
-    return main?.op ?? body.nodes.find((n) => opRow(n.op).fusion.kind === "partial")?.op ?? "region";
-  }
-  const last = body.nodes.at(-1)?.op ?? "copy";
-  return body.nodes.some((n) => n.op === "sum") ? `${SECOND_STAGE} ${last}` : last;
-}

@@ -43,7 +43,7 @@ export function fourLoads(
       single.add(binding);
       continue;
     }
-    if (!inFours(index, along) || region.bindings[binding]!.dtype !== "f32") return undefined;
+    if (!inFours(index, along) || !["f32", "f16"].includes(region.bindings[binding]!.dtype)) return undefined;
     vec4.add(binding);
     const place = printIndex(index);
     texts.set(`b${binding}[${place}]`, { binding, place });

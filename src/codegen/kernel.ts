@@ -9,6 +9,7 @@ import type { Access, Requirement } from "../program/program.js";
 import type { Size } from "../program/size.js";
 import { storedType, type Words } from "./emitter.js";
 import type { Binding, Region } from "./region.js";
+import { convertHalves, hasHalves } from "./stored.js";
 
 /** What a family makes of a region: the variants, from most demanding to least, and the sizes they share. */
 export interface Lowered {
@@ -90,14 +91,15 @@ export interface TextParts {
 /** One readable WGSL module. */
 export function kernelText(parts: TextParts): string {
   const bindings = parts.bindings.map(
-    (b, i) =>
-      `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${parts.vec4?.includes(i) ? "vec4f" : storedType(b.dtype)}>;`,
+    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${elementType(parts, b, i)}>;`,
   );
-  const body = `${withSizes(parts.hooks, parts.sizes)}\n${familyText(parts)}`;
+  const text = `${withSizes(parts.hooks, parts.sizes)}\n${familyText(parts)}`;
+  const body = convertHalves(text, parts.bindings, parts.vec4);
   const math = /\b(tanh_|expm1_|sigmoid_|gelu_|gelu_slope_|silu_slope_)\(/.test(parts.hooks)
     ? [wgslFile("./kernels/math.wgsl")]
     : [];
   return [
+    ...(hasHalves(parts.bindings) ? ["enable f16;"] : []),
     ...(parts.enables ?? []),
     `// ${parts.title}`,
     ...bindings,
@@ -114,6 +116,9 @@ export function kernelText(parts: TextParts): string {
     body,
   ].join("\n");
 }
+
+const elementType = ({ vec4 }: TextParts, { dtype }: Binding, i: number): string =>
+  vec4?.includes(i) ? (dtype === "f16" ? "vec4h" : "vec4f") : storedType(dtype);
 
 /** Names of sizes replaced by the words they stand for; comments stay as they are. */
 const withSizes = (text: string, sizes: TextParts["sizes"]): string =>

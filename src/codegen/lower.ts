@@ -3,12 +3,13 @@
  * kernel once however many dispatches run it.
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
+import { typeBytes } from "../ir/cost.js";
 import type { Module, Param } from "../ir/graph.js";
 import type { ParameterRuns } from "../ir/parameter-runs.js";
 import { fnKey } from "../ir/same.js";
-import { numel, type TensorType } from "../ir/types.js";
+import type { TensorType } from "../ir/types.js";
 import type { Effect, Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
-import { add, mul, type Size } from "../program/size.js";
+import { add, type Size } from "../program/size.js";
 import { EntryFn, type RegionKernel } from "./entry.js";
 import type { FamilyOptions, Lowered } from "./kernel.js";
 import { families } from "./kernels/index.js";
@@ -41,9 +42,6 @@ export interface LoweredProgram {
 export function lower(module: Module, schedules: readonly ScheduleSpec[], options: LowerOptions): LoweredProgram {
   return new Lowering(module, options).run(schedules);
 }
-
-/** bytes in a storage buffer: 4 an element, also for bool; f16 would be 2. */
-const bytesOf = (type: TensorType): Size => mul(numel(type), type.dtype === "f16" ? 2 : 4);
 
 /** State is called by its set: `p.<key>`, `m.<key>`, `v.<key>`, `ema.<key>`, `g.<key>`; other state has a name of its own. */
 const sets: readonly [prefix: string, kind: StorageKind][] = [
@@ -84,7 +82,15 @@ class Lowering {
   }
 
   private storage(kind: StorageKind, name: string, type: TensorType, entry?: string): number {
-    return this.storages.push({ kind, name, bytes: bytesOf(type), ...(entry === undefined ? {} : { entry }) }) - 1;
+    return (
+      this.storages.push({
+        kind,
+        name,
+        bytes: typeBytes(type),
+        ...(type.dtype === "f16" ? { dtype: "f16" } : {}),
+        ...(entry === undefined ? {} : { entry }),
+      }) - 1
+    );
   }
 
   private persistentStorage(p: Param): { id: number; kind: StorageKind } {

@@ -3,9 +3,10 @@
  * layout. So the optimizer, whose kernel for one weight is the same as for any other, runs once a pack instead of once a weight. Weights
  * that a kernel reads as one (ir/parameter-runs.ts) stand together in a pack, trained or not.
  */
+
+import { typeBytes } from "../ir/cost.js";
 import type { Module } from "../ir/graph.js";
 import { ParameterRuns, weightKey } from "../ir/parameter-runs.js";
-import { numel } from "../ir/types.js";
 import { ALIGNMENT } from "../program/pack.js";
 
 export interface Pack {
@@ -24,7 +25,7 @@ export function planPacks(
   for (const { params } of module.fns) {
     for (const p of params) {
       const key = weightKey(p);
-      if (key !== undefined) sizes.set(key, Math.ceil(((numel(p.value.type) as number) * 4) / ALIGNMENT) * ALIGNMENT);
+      if (key !== undefined) sizes.set(key, Math.ceil((typeBytes(p.value.type) as number) / ALIGNMENT) * ALIGNMENT);
     }
   }
   const trained = [...sizes.keys()].filter((key) => runs.isTrained(key));

@@ -6,6 +6,7 @@ import { costOf, neverMore, trafficOf, typeBytes } from "../ir/cost.js";
 import type { Fn } from "../ir/graph.js";
 import type { Work } from "../program/program.js";
 import { add, type Size } from "../program/size.js";
+import { inFull } from "./stored.js";
 
 export interface StorageWork {
   readonly macs: Size;
@@ -17,7 +18,7 @@ export interface StorageWork {
 
 /** `inputs` and `outputs` are the storages of the body's parameters and results. */
 export function workOf(body: Fn, inputs: readonly number[], outputs: readonly number[]): StorageWork {
-  const { macs, flops } = costOf({ stage: "kernel", fns: [body] }, body);
+  const { macs, flops } = costOf({ stage: "kernel", fns: [] }, inFull(body));
   const { reads, writes } = trafficOf(body);
   const read = new Map<number, Size>();
   inputs.forEach((id, i) => {

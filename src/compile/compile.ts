@@ -10,7 +10,7 @@ import { parseSettings, suggestion } from "../dsl/settings.js";
 import { placedAt } from "../dsl/sites.js";
 import { type ParamDecl, type Traced, trace } from "../dsl/trace.js";
 import { loadModel } from "../frontend/load.js";
-import type { Module } from "../ir/graph.js";
+import type { Fn, Module } from "../ir/graph.js";
 import { passes } from "../passes/index.js";
 import { type Pass, type PassOptions, pipeline } from "../passes/pass.js";
 import { recompute } from "../passes/recompute/index.js";
@@ -50,6 +50,8 @@ export interface CompileOptions {
   readonly fused?: boolean;
   /** GPU memory that may be taken at `batch`: values of the forward are computed again in the backward until it fits. */
   readonly memory?: MemoryBudget;
+  /** "f16": activations, and weights that no compiled entry trains, are stored in 16 bits; kernels compute in f32. Default "f32". */
+  readonly dtype?: "f32" | "f16";
   /** Choices that are made already, by kernel family, like `{ matmul: "workgroup-64x64" }`; each is taken wherever it applies. */
   readonly choices?: Readonly<Record<string, string>>;
   /** Choices for single dispatches by their keys, as a tuning file has them for an adapter; `choices` go before them. */
@@ -72,14 +74,17 @@ export interface Compiled {
 export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
   // The model imports "dit-compile": this very instance, handed in late because it contains this function.
   const model = loadModel(file, { library: await import("../index.js") });
-  const settings = parseSettings(model.definition, options.preset, options.set, options.defaults);
+  const settings = parseSettings(model.definition, options.preset, options.set, {
+    ...(options.dtype === "f16" ? { lossScaling: true } : {}),
+    ...options.defaults,
+  });
   const problem = model.definition.check?.(settings.config) ?? model.definition.objective?.check?.(settings.config);
   if (problem)
     fail("DIT1104", `${model.definition.name} cannot be built: ${problem}`, {
       help: "change the preset or the settings (--set)",
     });
   const batch = checkedBatch(options.batch ?? 1);
-  const profile = targetProfile(options.target ?? "web");
+  const profile = targetProfile(options.target ?? "web", options.dtype === "f16");
   const choices = checkedChoices(options.choices ?? {});
 
   const configured = placedAt(model.definition.site, () => model.definition.configured(settings.config));
@@ -100,13 +105,14 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     maxBinding: lowering.maxBinding,
     fused: options.fused ?? true,
     attention: choices.attention !== "unfused",
+    narrow: options.dtype === "f16",
     differentiated: true,
   };
   let fit: Fit | undefined;
   const kernels = pipeline(passes, graph, {
     options: (pass, module) => {
       if (pass !== recompute || !options.memory) return passOptions;
-      fit = fitMemory(module, traced.schedules, lowering, profile, options.memory);
+      fit = fitMemory(module, traced.schedules, lowering, profile, options.memory, passOptions);
       return { ...passOptions, recompute: fit.recompute };
     },
     verify: options.verify ?? "last",
@@ -190,7 +196,19 @@ function traceEntries(
   const fns = specs
     .filter((s) => needed.has(s.name))
     .map((s) => placedAt(model.site, () => trace(s.name, () => s.build(), { draws, weights: s.weights ?? "parameter" })));
+  for (const { fn } of fns) refuseHalves(fn);
   return { fns, schedules };
+}
+
+/** Kernels compute in f32. */
+function refuseHalves(fn: Fn): void {
+  const made = fn.nodes.find((node) => node.outputs.some((v) => v.type.dtype === "f16"));
+  const given = fn.params.find((p) => p.value.type.dtype === "f16");
+  if (!made && !given) return;
+  fail("DIT1307", `${given ? `"${given.name}"` : `what ${made!.op} gives`} is f16, and kernels compute in f32`, {
+    ...(made?.loc ? { span: made.loc } : {}),
+    help: "keep tensors of the model f32; --dtype f16 stores them in 16 bits",
+  });
 }
 
 /** Parameters in state-dict order, and all tables as one file: f32 or i32, little-endian. */

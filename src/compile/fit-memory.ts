@@ -7,6 +7,8 @@
 import { type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Fn, Module } from "../ir/graph.js";
+import { narrow } from "../passes/narrow.js";
+import type { PassOptions } from "../passes/pass.js";
 import { type Choice, choices, workOf } from "../passes/recompute/choose.js";
 import { bodiesOf, computedAgain, type Recomputation, recompute } from "../passes/recompute/index.js";
 import { type MemoryPlan, memoryPlan } from "../program/memory.js";
@@ -47,6 +49,7 @@ export function fitMemory(
   options: LowerOptions,
   profile: Profile,
   budget: MemoryBudget,
+  passOptions: PassOptions = {},
 ): Fit {
   const names = schedules.map((s) => s.name);
   const training = names.filter((name) => TRAINING.includes(name));
@@ -62,6 +65,7 @@ export function fitMemory(
       schedules.filter((s) => entries.includes(s.name)),
       options,
       profile,
+      passOptions,
     );
     const found = points.firstWithin(budget.bytes) ?? refuse(entries, points, budget.bytes, options.batch);
     if (found.choice === undefined || found.choice.recomputation.values.length === 0) continue;
@@ -89,6 +93,8 @@ export class Points {
     private readonly schedules: readonly ScheduleSpec[],
     private readonly options: LowerOptions,
     private readonly profile: Profile,
+    /** Of the passes that come after. */
+    private readonly passOptions: PassOptions = {},
   ) {
     const names = new Set(schedules.flatMap((s) => s.segments.map((segment) => segment.fn)));
     const fns = module.fns.filter((fn) => names.has(fn.name));
@@ -109,7 +115,7 @@ export class Points {
     const known = this.planned.get(choice);
     if (known !== undefined) return known;
     const module = choice ? recompute.run(this.module, { recompute: { [this.fn.name]: choice.recomputation } }) : this.module;
-    const lowered = lower(module, this.schedules, this.options);
+    const lowered = lower(narrow.run(module, this.passOptions), this.schedules, this.options);
     const plan = memoryPlan(lowered, pack({ ...lowered, profile: this.profile }, this.options.batch));
     this.planned.set(choice, plan);
     return plan;

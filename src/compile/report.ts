@@ -1,5 +1,5 @@
 /** What a person wants to know about a compiled program: sizes, work, kernels, and the exact memory it will take. */
-import { SECOND_STAGE } from "../codegen/entry.js";
+import { SECOND_STAGE } from "../codegen/labels.js";
 import type { ScheduleSpec } from "../codegen/lower.js";
 import { costOf } from "../ir/cost.js";
 import type { Module } from "../ir/graph.js";

@@ -2,10 +2,15 @@
 import type { LowerOptions } from "../codegen/lower.js";
 import { type Profile, webLimits } from "../program/program.js";
 
-/** `web`: the guaranteed minimum, plus variants that the runtime takes where an adapter offers more. `minimum`: no variants. */
-export function targetProfile(target: "web" | "minimum" | Profile): Profile {
-  if (typeof target !== "string") return target;
-  return { name: target, features: [], limits: webLimits, variants: target === "web" };
+/** What a device needs to have numbers of 16 bits in memory. */
+const HALVES = "shader-f16";
+
+/** `web`: the guaranteed minimum, plus variants that the runtime takes where an adapter offers more. `minimum`: no variants. `halves`: with numbers of 16 bits. */
+export function targetProfile(target: "web" | "minimum" | Profile, halves = false): Profile {
+  const profile =
+    typeof target === "string" ? { name: target, features: [], limits: webLimits, variants: target === "web" } : target;
+  const { features } = profile;
+  return halves && !features.includes(HALVES) ? { ...profile, features: [...features, HALVES] } : profile;
 }
 
 /** What of a profile decides how kernels are made. */

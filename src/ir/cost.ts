@@ -64,7 +64,8 @@ export function trafficOf(fn: Fn): Traffic {
     if (results.has(v)) return whole;
     const parts = (readersOf.get(v) ?? []).map(({ op, outputs: [out] }): Size => {
       const { kind } = opRow(op).fusion;
-      return kind === "view" ? looked(out!) : kind === "indexed" ? numel(out!.type) : whole;
+      // A cast where an operand comes in is how it is read.
+      return kind === "view" || op === "cast" ? looked(out!) : kind === "indexed" ? numel(out!.type) : whole;
     });
     return neverMore(parts.reduce(add, 0), whole);
   };

@@ -5,8 +5,8 @@
  */
 import { ALIGNMENT } from "../program/pack.js";
 import { webLimits } from "../program/program.js";
+import { typeBytes } from "./cost.js";
 import { type Module, type Node, type Param, producers, type Value } from "./graph.js";
-import { numel } from "./types.js";
 
 /** A weight's name in a checkpoint: state `p.<key>` in a function that updates it, a parameter elsewhere. */
 export function weightKey(p: Param): string | undefined {
@@ -61,7 +61,7 @@ export class ParameterRuns {
     const keys = weights.map((p) => weightKey(p)).filter((k) => k !== undefined);
     if (keys.length < weights.length || new Set(keys).size < keys.length) return undefined;
     if (this.runs.has(keys[0]!)) return this.has(keys) ? keys : undefined;
-    const bytes = weights.map((p) => numel(p.value.type)).map((n) => (typeof n === "number" ? 4 * n : Number.NaN));
+    const bytes = weights.map((p) => typeBytes(p.value.type)).map((n) => (typeof n === "number" ? n : Number.NaN));
     // They begin where a binding may begin, without gaps.
     const fits = bytes.every((n) => n % ALIGNMENT === 0) && bytes.reduce((a, n) => a + n, 0) <= this.limit;
     // One optimizer step goes over a whole pack: weights that it leaves alone lie elsewhere.

@@ -36,6 +36,8 @@ function problemOfFn(module: Module, fn: Fn, stage: Stage): string | undefined {
     if (defined.has(p.value)) return `parameter "${p.name}" shares its value with another`;
     const problem = problemOfType(p.value.type);
     if (problem) return `parameter "${p.name}": ${problem}`;
+    if (stage === "kernel" && !isBody(fn) && p.value.type.dtype === "f16" && p.kind !== "parameter")
+      return `${p.kind} "${p.name}" is f16; only weights that nothing trains may be`;
     defined.add(p.value);
   }
   for (const node of fn.nodes) {
@@ -47,19 +49,32 @@ function problemOfFn(module: Module, fn: Fn, stage: Stage): string | undefined {
       (node.outputs.some((v, i) => defined.has(v) || node.outputs.indexOf(v) < i)
         ? "defines a value a second time"
         : undefined) ??
-      (stage === "kernel" && !isBody(fn) ? problemOfKernel(module, node) : problemOfOp(node, stage));
+      (stage === "kernel" && !isBody(fn) ? problemOfKernel(module, node) : problemOfOp(node, stage)) ??
+      (stage === "kernel" && isBody(fn) ? problemOfHalves(fn, node) : undefined);
     if (problem) return `${printNode(node, nameValues(fn))}: ${problem}`;
     for (const v of node.outputs) defined.add(v);
   }
-  return problemOfResults(fn, defined);
+  return problemOfResults(fn, stage, defined);
 }
 
-function problemOfResults(fn: Fn, defined: ReadonlySet<Value>): string | undefined {
+/** Kernels compute in f32: f16 is how operands and results may lie in memory, and a cast at the edge of a body is all that knows of it. */
+function problemOfHalves(fn: Fn, node: Node): string | undefined {
+  const halves = (values: readonly Value[]) => values.filter((v) => v.type.dtype === "f16");
+  const [read, made] = [halves(node.inputs), halves(node.outputs)];
+  const atEdge =
+    read.every((v) => fn.params.some((p) => p.value === v)) && made.every((v) => fn.results.some((r) => r.value === v));
+  if (read.length + made.length === 0 || (node.op === "cast" && atEdge)) return undefined;
+  return "computes in f16; f16 may only be what a body's operand is cast from, or its result cast to";
+}
+
+function problemOfResults(fn: Fn, stage: Stage, defined: ReadonlySet<Value>): string | undefined {
   const twice = repeated(fn.results.map((r) => r.name));
   if (twice !== undefined) return `two results are called "${twice}"`;
   for (const result of fn.results) {
     if (!defined.has(result.value)) return `result "${result.name}" is not defined`;
     const state = fn.params.find((p) => p.name === result.name);
+    if (stage === "kernel" && !isBody(fn) && result.value.type.dtype === "f16")
+      return `result "${result.name}" is f16; callers see f32`;
     if (state && !sameType(state.value.type, result.value.type)) {
       return `result "${result.name}" is ${printType(result.value.type)}, but the parameter it is the next value of is ${printType(state.value.type)}`;
     }

@@ -5,6 +5,7 @@ import { dce } from "./dce.js";
 import { differentiate } from "./differentiate.js";
 import { fuse } from "./fuse/index.js";
 import { layout } from "./layout.js";
+import { narrow } from "./narrow.js";
 import type { Pass } from "./pass.js";
 import { raiseAttention } from "./raise-attention.js";
 import { raiseNorm } from "./raise-norm.js";
@@ -24,4 +25,5 @@ export const passes: readonly Pass[] = [
   layout,
   fuse,
   recompute,
+  narrow,
 ];

@@ -18,6 +18,8 @@ export interface PassOptions {
   readonly attention?: boolean;
   /** simplify: gradients have been taken, so `stop_gradient` has done its work and may go. */
   readonly differentiated?: boolean;
+  /** narrow: store activations, and weights that nothing trains, in f16. */
+  readonly narrow?: boolean;
   /** recompute: what is computed again, by function; default: nothing. */
   readonly recompute?: Readonly<Record<string, Recomputation>>;
 }

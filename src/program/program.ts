@@ -44,6 +44,8 @@ export interface Storage {
   /** For people and errors: parameter key, "forward.x", or the value's name in the IR. */
   readonly name: string;
   readonly bytes: Size;
+  /** Its numbers take 16 bits; to callers they are f32. Absent: what the ports and kernels say, four bytes each. */
+  readonly dtype?: "f16";
   /**
    * The storage of the same kind that this one is a part of, and the byte it begins at: a multiple of 256. A dispatch may bind the whole
    * where it works on all parts at once (the optimizer does), or a part. What lies between parts is zero for ever.

@@ -76,7 +76,9 @@ export function checkDevice(program: Program, facts: DeviceFacts): void {
   throw new DitRuntimeError(
     "DIT6002",
     `this program was compiled for "${name}", and the device falls short: ${reasons.join("; ")}`,
-    "compile with --target web, which runs on every WebGPU device, or make the device with deviceDescriptor(program, adapter)",
+    features.includes("shader-f16") && !facts.features.has("shader-f16")
+      ? "it stores numbers in f16: compile without --dtype f16 for a device that lacks shader-f16, or make the device with deviceDescriptor(program, adapter)"
+      : "compile with --target web, which runs on every WebGPU device, or make the device with deviceDescriptor(program, adapter)",
   );
 }
 

@@ -5,6 +5,8 @@ import type { Program, ScalarType, StorageKind } from "../program/program.js";
 export interface Target {
   readonly storage: number;
   readonly dtype: ScalarType;
+  /** It lies in memory as f16. */
+  readonly half: boolean;
 }
 
 /** "p." weights, "m." and "v." first and second moments, "ema." their average, "g." sums of gradients. */
@@ -20,7 +22,8 @@ export const prefixes: Readonly<Partial<Record<StorageKind, string>>> = {
 export function targetsOf(program: Program, layout: Layout): Map<string, Target> {
   const targets = new Map<string, Target>();
   const add = (name: string, storage: number, dtype: ScalarType) => {
-    if (layout.places[storage] && !targets.has(name)) targets.set(name, { storage, dtype });
+    if (layout.places[storage] && !targets.has(name))
+      targets.set(name, { storage, dtype, half: program.storages[storage]!.dtype === "f16" });
   };
   /** Storages have no type of their own; ports and constants that lie in them do. */
   const dtypes = new Map<number, ScalarType>();

@@ -4,6 +4,7 @@
  *
  * Calls that use the device run one after the other, in the order in which they were made, whether or not they are awaited.
  */
+import { fromHalves, toHalves } from "../program/half.js";
 import type { MemoryPlan } from "../program/memory.js";
 import type { Layout } from "../program/pack.js";
 import type { Bundle, Program, ScalarType } from "../program/program.js";
@@ -116,9 +117,10 @@ export class Session {
     return [...this.#targets.keys()];
   }
 
-  /** Size of a tensor that `write` and `read` know. */
+  /** Size of a tensor that `write` and `read` know, as callers see it: f32 also where it is stored in f16. */
   bytesOf(name: string): number {
-    return evaluate(this.program.storages[this.#target(name).storage]!.bytes, this.batch);
+    const { storage, half } = this.#target(name);
+    return this.#storedBytes(storage) * (half ? 2 : 1);
   }
 
   /**
@@ -129,7 +131,7 @@ export class Session {
     return this.#inTurn(async () => {
       const target = this.#target(name);
       const array = Array.isArray(data) ? arrayFor(target.dtype, data as readonly (number | boolean)[]) : (data as TypedArray);
-      const expected = evaluate(this.program.storages[target.storage]!.bytes, this.batch);
+      const expected = this.bytesOf(name);
       if (target.dtype === "f32" && !(array instanceof Float32Array || array instanceof Uint16Array)) {
         throw new DitRuntimeError("DIT6004", `"${name}" holds f32, found a ${array.constructor.name}`, "give a Float32Array");
       }
@@ -137,23 +139,27 @@ export class Session {
         const each = array.BYTES_PER_ELEMENT;
         throw new DitRuntimeError("DIT6004", `"${name}" has ${expected / each} elements, found ${array.length}`);
       }
-      await this.#writeBytes(target.storage, 0, bytesOf(array));
+      await this.#writeTo(target, 0, bytesOf(array));
     });
   }
 
-  /** Writes some bytes of a persistent tensor, at a multiple of 4: for weights that arrive in pieces. */
+  /** Writes some bytes of a persistent tensor, at a multiple of 8: for weights that arrive in pieces. */
   writeBytes(name: string, offset: number, bytes: Uint8Array): Promise<void> {
     return this.#inTurn(() => {
-      const { storage } = this.#target(name);
-      const size = evaluate(this.program.storages[storage]!.bytes, this.batch);
-      if (offset % 4 !== 0 || offset < 0 || offset + bytes.length > size) {
+      const target = this.#target(name);
+      const size = this.bytesOf(name);
+      if (offset % 8 !== 0 || offset < 0 || offset + bytes.length > size) {
         throw new DitRuntimeError(
           "DIT6004",
           `"${name}" has ${size} bytes; ${bytes.length} at byte ${offset} do not fit or are not aligned`,
         );
       }
-      return this.#writeBytes(storage, offset, bytes);
+      return this.#writeTo(target, offset, bytes);
     });
+  }
+
+  #writeTo({ storage, half }: Target, offset: number, bytes: Uint8Array): Promise<void> {
+    return half ? this.#writeBytes(storage, offset / 2, toHalves(bytes)) : this.#writeBytes(storage, offset, bytes);
   }
 
   /** Reads tensors by the names of `write`; outputs are there as "<entry>.<output>" until the entry runs again. */
@@ -163,9 +169,16 @@ export class Session {
 
   async #readNow(names: readonly string[]): Promise<Outputs> {
     const targets = names.map((name) => this.#target(name));
-    const sizes = targets.map(({ storage }) => evaluate(this.program.storages[storage]!.bytes, this.batch));
-    const bytes = await this.#readPieces(targets.map(({ storage }, i) => this.#piece(storage, sizes[i]!)));
-    return Object.fromEntries(names.map((name, i) => [name, fromBytes(targets[i]!.dtype, bytes[i]!, sizes[i]! / 4)]));
+    const bytes = await this.#readPieces(targets.map(({ storage }) => this.#piece(storage, this.#storedBytes(storage))));
+    const read = (i: number): TypedArray => {
+      const [{ dtype, half }, count] = [targets[i]!, this.bytesOf(names[i]!) / 4];
+      return half ? fromHalves(bytes[i]!, count) : fromBytes(dtype, bytes[i]!, count);
+    };
+    return Object.fromEntries(names.map((name, i) => [name, read(i)]));
+  }
+
+  #storedBytes(storage: number): number {
+    return evaluate(this.program.storages[storage]!.bytes, this.batch);
   }
 
   /** The bytes of any storage as they are now; for tools that check a run. Activations share memory: see `submit`'s `until`. */
@@ -173,7 +186,7 @@ export class Session {
     return this.#inTurn(async () => {
       const place = this.layout.places[storage];
       if (!place) throw new DitRuntimeError("DIT6004", `storage ${storage} is not part of the loaded entries`);
-      const bytes = await this.#readPieces([this.#piece(storage, evaluate(this.program.storages[storage]!.bytes, this.batch))]);
+      const bytes = await this.#readPieces([this.#piece(storage, this.#storedBytes(storage))]);
       return bytes[0]!;
     });
   }

@@ -2,6 +2,7 @@
  * Streams a safetensors file into a session: bytes go to the GPU as they arrive, so a file of any size needs a few MiB of memory.
  * Only what weights need is understood: F32, and F16 and BF16, which are widened. The header is a stranger's and is checked.
  */
+import { halfToNumber } from "../program/half.js";
 import { shown } from "../program/shown.js";
 import { binarySize, DitRuntimeError } from "./errors.js";
 import type { Session } from "./session.js";
@@ -112,7 +113,7 @@ export async function streamWeights(
   return written;
 }
 
-/** Turns a piece (whole elements, and a multiple of 4 bytes but for the last) into f32 bytes. */
+/** Turns a piece (whole elements, and a multiple of 8 bytes but for the last) into f32 bytes. */
 function converter({ name, dtype }: HeaderEntry, label: string): (piece: Uint8Array) => Uint8Array {
   if (dtype === "F32") return (piece) => piece;
   if (dtype !== "F16" && dtype !== "BF16") {
@@ -125,19 +126,10 @@ function converter({ name, dtype }: HeaderEntry, label: string): (piece: Uint8Ar
     for (let i = 0; i < wide.length; i++) {
       const half = halves.getUint16(2 * i, true);
       if (dtype === "BF16") bits[i] = half << 16;
-      else wide[i] = fromHalf(half);
+      else wide[i] = halfToNumber(half);
     }
     return new Uint8Array(wide.buffer);
   };
-}
-
-/** The number that 16 bits of IEEE binary16 stand for. */
-function fromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 /** Takes exact numbers of bytes out of chunks of any size. */
@@ -172,14 +164,14 @@ class ByteReader {
     return all;
   }
 
-  /** `count` bytes as they come, in pieces whose lengths are multiples of 4 except at the end. */
+  /** `count` bytes as they come, in pieces whose lengths are multiples of 8 except at the end: two numbers, which are a word as halves. */
   async pieces(count: number, use: (piece: Uint8Array) => Promise<void>): Promise<void> {
     let left = count;
     while (left > 0) {
-      const ready = this.#chunk.length >= 4 ? Math.min(left, this.#chunk.length) : 0;
-      const whole = ready === left ? ready : ready - (ready % 4);
-      // Less than a word at hand: the few bytes up to the next word's end are put together by copying.
-      const piece = whole > 0 ? await this.#some(whole) : await this.take(Math.min(left, 4));
+      const ready = this.#chunk.length >= 8 ? Math.min(left, this.#chunk.length) : 0;
+      const whole = ready === left ? ready : ready - (ready % 8);
+      // Less than that at hand: the few bytes that are missing are put together by copying.
+      const piece = whole > 0 ? await this.#some(whole) : await this.take(Math.min(left, 8));
       await use(piece);
       left -= piece.length;
     }

@@ -5,6 +5,7 @@
  * First come the weights, the moments and the inputs themselves. Then the step runs in a program of one op a kernel, in which the label of
  * a kernel says all that it does; where that shows nothing (it rounds otherwise), or does not fit, in the program that trained.
  */
+import { fromHalves } from "../program/half.js";
 import type { Bundle, Dispatch, Entry, Kernel } from "../program/program.js";
 import type { Inputs } from "../runtime/inputs.js";
 import type { Session } from "../runtime/session.js";
@@ -142,7 +143,10 @@ async function firstBad({ device, batch, state, inputs }: BadStep, bundle: Bundl
 
 async function firstBadOf(session: Session, bundle: Bundle, { name: entry, segments }: Entry, inputs: Inputs) {
   const { kernels, storages } = bundle.program;
-  const floats = async (id: number) => new Float32Array(await session.readStorage(id));
+  const floats = async (id: number) => {
+    const bytes = await session.readStorage(id);
+    return storages[id]!.dtype === "f16" ? fromHalves(bytes, bytes.byteLength >> 1) : new Float32Array(bytes);
+  };
   for (const [i, dispatch] of segments.flatMap(({ dispatches }) => dispatches).entries()) {
     await session.submit(entry, i === 0 ? inputs : undefined, { from: i, until: i + 1 });
     const kernel = kernels[dispatch.kernel]!;
@@ -165,8 +169,8 @@ async function firstBadOf(session: Session, bundle: Bundle, { name: entry, segme
 
 const placeOf = ({ label }: Dispatch): string | undefined => / @ (.+:\d+:\d+)$/.exec(label)?.[1];
 
-/** Which bindings hold f32: the kernel's text says so. */
+/** Which bindings hold f32 or f16: the kernel's text says so. */
 function floatBindings({ wgsl }: Bundle, { variants, access }: Kernel): boolean[] {
   const text = wgsl[variants.at(-1)!.file]!;
-  return access.map((_, i) => new RegExp(`@binding\\(${i}\\) var<storage[^>]*> \\w+: array<(f32|vec4f)>`).test(text));
+  return access.map((_, i) => new RegExp(`@binding\\(${i}\\) var<storage[^>]*> \\w+: array<(f32|vec4f|f16|vec4h)>`).test(text));
 }

@@ -91,10 +91,11 @@ export async function writeCheckpoint(path: string, trainer: Trainer, facts: Che
 /** Names, types and shapes of what a checkpoint holds. */
 function stateOf(trainer: Trainer): Map<string, TensorInfo> {
   const shapes = new Map(trainer.session.program.parameters.map(({ name, shape }) => [name, shape]));
+  const counters = new Set(trainer.counterNames);
   return new Map(
     trainer.stateNames.map((name): [string, TensorInfo] => {
       const shape = shapes.get(name.slice(name.indexOf(".") + 1));
-      return [name, name === "step" ? { dtype: "I32", shape: [] } : { dtype: "F32", shape: shape! }];
+      return [name, counters.has(name) ? { dtype: "I32", shape: [] } : { dtype: "F32", shape: shape! }];
     }),
   );
 }

@@ -170,7 +170,7 @@ class Log {
   async look(step: number, ends: boolean): Promise<boolean> {
     const { logEvery = 10, maxBadSteps = 5, batch, onLoss } = this.#options;
     if (!(step === 1 || step % logEvery === 0 || this.#bad > 0 || ends)) return false;
-    const { loss, mse, vb, gradientNorm, learningRate } = await this.#trainer.losses();
+    const { loss, mse, vb, gradientNorm, learningRate, lossScale } = await this.#trainer.losses();
     const seconds = this.seconds;
     const images = (step - this.#last.step) * batch * this.#trainer.accumulate;
     const record: LossRecord = {
@@ -180,6 +180,7 @@ class Log {
       ...(vb === undefined ? {} : { vb: finite(vb) }),
       gradientNorm: finite(gradientNorm),
       ...(learningRate === undefined ? {} : { learningRate: finite(learningRate) }),
+      ...(lossScale === undefined ? {} : { lossScale }),
       skipped: step - (await this.#trainer.stepCount()),
       imagesPerSecond: images / Math.max(1e-9, seconds - this.#last.seconds),
       seconds,
@@ -188,8 +189,9 @@ class Log {
     this.#last = { step, seconds };
     this.records.push(record);
     onLoss?.(record);
-    // The update looks at both: a finite loss may have gradients that are not.
-    this.#bad = record.loss === null || record.gradientNorm === null ? this.#bad + 1 : 0;
+    // The update looks at both: a finite loss may have gradients that are not, which may be the scale's fault while that can be smaller.
+    const overflowed = record.gradientNorm === null && (lossScale ?? 1) <= 1;
+    this.#bad = record.loss === null || overflowed ? this.#bad + 1 : 0;
     return this.#bad >= maxBadSteps;
   }
 }

@@ -9,6 +9,8 @@ export interface LossRecord {
   readonly vb?: number | null;
   readonly gradientNorm: number | null;
   readonly learningRate?: number | null;
+  /** What the loss was multiplied by for its gradients, where it is; then a gradient that is not finite makes it smaller. */
+  readonly lossScale?: number;
   /** Steps so far that were not finite and changed nothing. */
   readonly skipped: number;
   readonly imagesPerSecond: number;

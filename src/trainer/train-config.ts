@@ -27,6 +27,12 @@ export const trainSchema = v.strictObject({
   batch: v.optional(whole(1, "images that the device works on at a time")),
   accumulate: v.optional(whole(1, "batches an update: the global batch is batch × accumulate")),
   memory: v.optional(whole(1, "bytes of GPU memory that a step may take; values are computed again until it fits")),
+  dtype: v.optional(
+    v.pipe(
+      v.picklist(["f32", "f16"]),
+      v.description("how activations lie in memory; f16 needs a GPU with shader-f16, and scales the loss"),
+    ),
+  ),
   seed: v.optional(v.pipe(whole(0, "of weights, order and noise"), v.maxValue(2 ** 32 - 1))),
   flip: v.optional(v.pipe(v.boolean(), v.description("mirror images at random"))),
   weights: v.optional(text("safetensors file to begin with instead of fresh weights")),

@@ -29,6 +29,8 @@ export interface Losses {
   readonly gradientNorm: number;
   /** 0 when the step was not taken. */
   readonly learningRate: number;
+  /** What the loss was multiplied by for its gradients, where it is (--dtype f16). */
+  readonly lossScale?: number;
   /** Whether loss and gradients were finite; else the step has changed nothing. */
   readonly finite: boolean;
 }
@@ -100,7 +102,7 @@ export class Trainer {
       await session.write(`v.${name}`, zeros);
       await session.write(`ema.${name}`, data);
     }
-    await session.write("step", Int32Array.of(0));
+    for (const name of this.counterNames) await session.write(name, Int32Array.of(0));
     await this.#begin();
   }
 
@@ -139,11 +141,19 @@ export class Trainer {
     const name = (part: string) => (summed ? `state.${part}` : `train_step.${part}`);
     const known = new Set(this.session.names);
     const means = ["loss", "mse", "vb"].filter((part) => known.has(name(part)));
-    const read = await this.session.read([...means.map(name), `${ended}.gradient_norm`, `${ended}.learning_rate`]);
+    const scale = known.has(`${ended}.loss_scale`) ? [`${ended}.loss_scale`] : [];
+    const read = await this.session.read([...means.map(name), `${ended}.gradient_norm`, `${ended}.learning_rate`, ...scale]);
     const found = Object.fromEntries(means.map((part) => [part, read[name(part)]![0]!])) as { readonly loss: number };
     const gradientNorm = read[`${ended}.gradient_norm`]![0]!;
     const learningRate = read[`${ended}.learning_rate`]![0]!;
-    return { ...found, gradientNorm, learningRate, finite: Number.isFinite(found.loss) && Number.isFinite(gradientNorm) };
+    const lossScale = scale.length > 0 ? { lossScale: read[scale[0]!]![0]! } : {};
+    return {
+      ...found,
+      gradientNorm,
+      learningRate,
+      ...lossScale,
+      finite: Number.isFinite(found.loss) && Number.isFinite(gradientNorm),
+    };
   }
 
   /** Steps taken, those that were not finite left out. */
@@ -165,8 +175,14 @@ export class Trainer {
     return [
       ...this.#bundle.program.parameters.map(({ name }) => `p.${name}`),
       ...this.#trained.flatMap((name) => [`m.${name}`, `v.${name}`, `ema.${name}`]),
-      "step",
+      ...this.counterNames,
     ];
+  }
+
+  /** Of these, the i32 scalars: the number of steps, and where the loss is scaled, by how much. All begin as 0. */
+  get counterNames(): readonly string[] {
+    const known = new Set(this.session.names);
+    return ["step", "loss_scale_exponent", "loss_scale_steps"].filter((name) => known.has(name));
   }
 
   async snapshot(): Promise<Map<string, Float32Array | Int32Array>> {

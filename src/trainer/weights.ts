@@ -4,9 +4,10 @@
  */
 import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes } from "../formats/files.js";
-import { numberToHalf, toFloat32 } from "../formats/floats.js";
+import { toFloat32 } from "../formats/floats.js";
 import { parseSafetensors, type StoredTensor, writeSafetensors } from "../formats/safetensors.js";
 import { checkFinite, checkStateDict } from "../formats/state-dict.js";
+import { numberToHalf } from "../program/half.js";
 import type { Bundle, Program } from "../program/program.js";
 import { type InitParameter, initialise } from "./init.js";
 

@@ -13,6 +13,7 @@ import type { EntrySpec, TracedModel } from "../dsl/model.js";
 import type { AnyTensor, Tensor } from "../dsl/tensor.js";
 import { declareParam, emitAll, trace } from "../dsl/trace.js";
 import { beside, gradients, trainable, update, type Weight } from "./gradient.js";
+import { type LossScale, lossScale } from "./loss-scale.js";
 import type { OptimizerSettings } from "./optimizer.js";
 
 /** Means over the batch: what is made small, and what is worth knowing beside it. */
@@ -29,16 +30,21 @@ export function trainingEntries(settings: OptimizerSettings, model: TracedModel,
   const step = () => {
     const means = losses();
     const weights = trainable();
-    return { ...means, ...update(settings, means.loss, weights, gradients(means.loss, weights)) };
+    const scale = settings.lossScaling ? lossScale() : undefined;
+    const grads = gradients(scaled(means.loss, scale), weights);
+    return { ...means, ...update(settings, means.loss, weights, grads, scale) };
   };
   return [{ name: "train_step", weights: "state", build: step }];
 }
 
+const scaled = (loss: Tensor<"">, scale: LossScale | undefined): Tensor<""> => (scale ? loss.mul(scale.scale) : loss);
+
 /** The sums after one batch more. */
-function accumulated({ accumulate: batches }: OptimizerSettings, means: Losses): Record<string, AnyTensor> {
+function accumulated({ accumulate: batches, lossScaling }: OptimizerSettings, means: Losses): Record<string, AnyTensor> {
   const shares = Object.entries(means).map(([name, mean]) => ({ name, share: mean.mul(1 / batches) }));
   const weights = trainable();
-  const grads = gradients(shares.find(({ name }) => name === "loss")!.share, weights);
+  const { share: loss } = shares.find(({ name }) => name === "loss")!;
+  const grads = gradients(scaled(loss, lossScaling ? lossScale() : undefined), weights);
   const count = input("accumulated", "", {}, "i32", "state");
   const terms = [
     ...weights.map((w, i) => ({ total: beside("g", w), name: `g.${w.name}`, term: grads[i]! })),
@@ -67,5 +73,6 @@ function updated(settings: OptimizerSettings, model: TracedModel): Record<string
     input("loss", "", {}, "f32", "state"),
     weights,
     weights.map((w) => beside("g", w)),
+    settings.lossScaling ? lossScale() : undefined,
   );
 }

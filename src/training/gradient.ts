@@ -4,6 +4,7 @@ import { wrap } from "../dsl/methods.js";
 import type { AnyTensor, Sizes, Tensor } from "../dsl/tensor.js";
 import { declaredParams, emitGradient } from "../dsl/trace.js";
 import { sizeOf } from "../ir/types.js";
+import type { LossScale } from "./loss-scale.js";
 import { adamw, type OptimizerSettings, stepNumbers } from "./optimizer.js";
 
 export interface Weight {
@@ -45,21 +46,23 @@ export const stepCounter = (): Tensor<"", "i32"> => input("step", "", {}, "i32",
 
 /**
  * One AdamW step with EMA on these weights: results p.*, m.*, v.*, ema.* and step, each the next value of the state of its name, the
- * gradient norm and the learning rate.
+ * gradient norm and the learning rate. `scale`: what the loss was multiplied by before these gradients were taken.
  */
 export function update(
   settings: OptimizerSettings,
   loss: Tensor<"">,
   weights: readonly Weight[],
   grads: readonly AnyTensor[],
+  scale?: LossScale,
 ): Record<string, AnyTensor> {
-  const { packed, gradientNorm, learningRate, next: taken } = stepNumbers(settings, stepCounter(), loss, grads);
+  const numbers = stepNumbers(settings, stepCounter(), loss, grads, scale?.inverse);
+  const { packed, gradientNorm, learningRate, good, next: taken } = numbers;
   const results: Record<string, AnyTensor> = {};
   weights.forEach((w, i) => {
     const next = adamw(settings, packed, grads[i]!, { p: w.tensor, m: beside("m", w), v: beside("v", w), ema: beside("ema", w) });
     for (const [set, value] of Object.entries(next)) results[`${set}.${w.name}`] = value as AnyTensor;
   });
-  return { ...results, step: taken, gradient_norm: gradientNorm, learning_rate: learningRate };
+  return { ...results, step: taken, gradient_norm: gradientNorm, learning_rate: learningRate, ...scale?.results(good) };
 }
 
 /** What is wrong with optimizer settings, as a sentence. */
@@ -96,4 +99,6 @@ export const optimizerConfig = {
   emaDecay: 0.9999,
   emaWarmup: true,
   accumulate: 1,
+  /** Gradients are taken of the loss times a power of two that is found as it goes; on by itself with --dtype f16. */
+  lossScaling: false,
 };

@@ -23,6 +23,8 @@ export interface OptimizerSettings {
   readonly emaWarmup: boolean;
   /** Batches whose mean gradient a step takes. */
   readonly accumulate: number;
+  /** Gradients are taken of a scaled loss, see loss-scale.ts. */
+  readonly lossScaling: boolean;
 }
 
 type Any = Tensor<string>;
@@ -34,16 +36,22 @@ export interface StepNumbers {
   readonly gradientNorm: Scalar;
   /** Of this step; 0 when it is not taken. */
   readonly learningRate: Scalar;
+  /** Whether loss and gradients are finite, so that the step is taken. */
+  readonly good: Tensor<"", "bool">;
   /** The number of updates after this step: one more, unless it was not finite. */
   readonly next: Tensor<"", "i32">;
 }
 
-/** `step` counts completed updates; `loss` and all gradients decide whether this one is taken. */
+/**
+ * `step` counts completed updates; `loss` and all gradients decide whether this one is taken. `inverse`: what the gradients have to be
+ * multiplied by, where their loss was scaled.
+ */
 export function stepNumbers(
   s: OptimizerSettings,
   step: Tensor<"", "i32">,
   loss: Scalar,
   gradients: readonly AnyTensor[],
+  inverse?: Scalar,
 ): StepNumbers {
   const done = step.cast("f32");
   const t = done.add(1);
@@ -56,7 +64,8 @@ export function stepNumbers(
       : scalar(s.learningRate);
   // 1 - βᵗ as -(e^(t ln β) - 1): near t = 0 the plain form would lose most of its digits.
   const correction = (beta: number): Scalar => t.mul(Math.log(beta)).expm1().neg();
-  const gradientNorm = sum(sumOfSquares(gradients), "part").sqrt() as unknown as Scalar;
+  const norm = sum(sumOfSquares(gradients), "part").sqrt() as unknown as Scalar;
+  const gradientNorm = inverse ? norm.mul(inverse) : norm;
   const good = loss.add(gradientNorm).isFinite();
   const finite = where(good, scalar(1), scalar(0)) as Scalar;
   const clip = s.clipNorm > 0 ? scalar(s.clipNorm).div(gradientNorm.add(1e-6)).minimum(1) : scalar(1);
@@ -66,7 +75,7 @@ export function stepNumbers(
     correction(s.beta2).rsqrt(),
     rate.mul(s.weightDecay),
     decay.neg().add(1),
-    clip,
+    inverse ? clip.mul(inverse) : clip,
     finite,
   ];
   const packed = concat(
@@ -74,7 +83,7 @@ export function stepNumbers(
     "number",
   );
   const learningRate = where(good, rate, 0) as Scalar;
-  return { packed, gradientNorm, learningRate, next: where(good, step.add(1), step) as Tensor<"", "i32"> };
+  return { packed, gradientNorm, learningRate, good, next: where(good, step.add(1), step) as Tensor<"", "i32"> };
 }
 
 /** In parts, because many workgroups go through the gradients. */

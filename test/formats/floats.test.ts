@@ -1,6 +1,6 @@
 /** Half floats: every one of them, and what lies between two. */
 import { expect, test } from "vitest";
-import { halfToNumber, numberToHalf } from "../../src/formats/floats.js";
+import { halfToNumber, numberToHalf } from "../../src/program/half.js";
 
 const finite = Array.from({ length: 0x7c00 }, (_, half) => half);
 

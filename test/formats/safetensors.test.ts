@@ -2,8 +2,9 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
-import { brainToNumber, halfToNumber, toFloat32 } from "../../src/formats/floats.js";
+import { brainToNumber, toFloat32 } from "../../src/formats/floats.js";
 import { parseSafetensors, readHeader, type StoredTensor, writeSafetensors } from "../../src/formats/safetensors.js";
+import { halfToNumber } from "../../src/program/half.js";
 
 const all: [string, StoredTensor][] = [
   ["flag", { dtype: "BOOL", shape: [3], data: Uint8Array.of(1, 0, 1) }],

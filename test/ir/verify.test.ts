@@ -32,6 +32,7 @@ const one = (n: Node): Module => graph(fnOf([n]));
 /** A body @region0 of one parameter. */
 const body = (nodes = "%q = neg(%p) : f32[a: 3]"): Fn =>
   parseModule(`module graph fn @region0(%p: input f32[a: 3]) { ${nodes} return q=%q }`).fns[0]!;
+const half: Value = { type: tensorType("f16", ["a"], [4]) };
 const kernels = (...fns: Fn[]): Module => ({ stage: "kernel", fns });
 const regionCall = (attrs: Attrs, inputs: readonly Value[] = [x], outputs: readonly Value[] = [y]): Module =>
   kernels(body(), fnOf([node("region", inputs, outputs, attrs)]));
@@ -180,6 +181,21 @@ test.each<[string, Module, string]>([
     "output 1 is f32[a: 4], @region0 gives f32[a: 3]",
   ],
   ["result count of a region", regionCall({ body: "region0", kind: "map" }, [x], [y, z]), "has 2 outputs, @region0 gives 1"],
+  [
+    "f16 inside a kernel",
+    withBody("%h = cast(%p) {dtype=f16} : f16[a: 3] %n = neg(%h) : f16[a: 3] %q = cast(%n) {dtype=f32} : f32[a: 3]", "map"),
+    "computes in f16; f16 may only be what a body's operand is cast from, or its result cast to",
+  ],
+  [
+    "a result that is f16",
+    kernels(fnOf([], { params: [{ name: "x", kind: "parameter", value: half }], results: [{ name: "r", value: half }] })),
+    'result "r" is f16; callers see f32',
+  ],
+  [
+    "state that is f16",
+    kernels(fnOf([], { params: [{ name: "m.w", kind: "state", value: half }] })),
+    'state "m.w" is f16; only weights that nothing trains may be',
+  ],
   [
     "a dot in a map",
     withBody("%q = dot(%p, %p) {over=[a]} : f32[]", "map"),

@@ -43,6 +43,7 @@ export const mistakes: Readonly<Record<string, string>> = {
   "a config key that does not exist": forward("return { out: x.mul(c.hiden) };", ""),
   "Math on a tensor": forward("return { out: Math.exp(x) };", ""),
   "arithmetic signs on tensors": forward("return { out: x * 2 };", ""),
+  "a tensor of f16": forward('return { out: x.cast("f16").mul(2).cast("f32") };', ""),
   "arithmetic between dtypes": forward("return { out: x.add(y) };", ""),
   "a preset with a key that does not exist": forward("return { out: x };", "", { rest: "\n  presets: { S: { hiden: 4 } }," }),
   "an async forward": forward("return { out: x };", "").replace("forward: (c", "forward: async (c"),

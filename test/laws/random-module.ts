@@ -22,6 +22,12 @@ export interface RandomCase {
 }
 
 /** How often each op occurred, over all modules made with these counters. */
+/** Whether anything of it is f16, which no kernel computes in. */
+export const holdsHalves = ({ fns }: Module): boolean =>
+  fns.some(({ params, nodes }) =>
+    [...params.map((p) => p.value), ...nodes.flatMap((n) => n.outputs)].some((v) => v.type.dtype === "f16"),
+  );
+
 export type Counters = Map<string, number>;
 
 const maxElements = 400;

@@ -40,8 +40,8 @@ test("what is wrong is said", async () => {
       "  note: seed: Invalid value: Expected <=4294967295 but received 4294967296",
       '  note: flip: Invalid type: Expected boolean but received "yes"',
       '  note: batchs: Invalid key: Expected never but received "batchs"',
-      "  help: its keys are model, preset, set, data, skipBroken, steps, batch, accumulate, memory, seed, flip, weights, logEvery, " +
-        "checkpointEvery, keepLast, keepEvery, sampleEvery, sampleCount, maxBadSteps; schemas/train.schema.json describes them",
+      "  help: its keys are model, preset, set, data, skipBroken, steps, batch, accumulate, memory, dtype, seed, flip, weights, " +
+        "logEvery, checkpointEvery, keepLast, keepEvery, sampleEvery, sampleCount, maxBadSteps; schemas/train.schema.json describes them",
     ].join("\n"),
   );
   expect(await refusal(readConfig(join(folder, "nowhere.json")))).toContain("DIT4001: cannot read FOLDER/nowhere.json");

@@ -167,7 +167,7 @@ function planOf(region: Region): Plan | undefined {
 /** Bindings that every tensor in them is read and written by fours; a binding has one type. */
 function bindingsOfFours(region: Region, hooks: readonly Hook[]): number[] {
   const single = new Set(hooks.filter((h) => !h.row?.four).flatMap((h) => h.bindings));
-  return region.bindings.flatMap(({ dtype }, i) => (dtype === "f32" && !single.has(i) ? [i] : []));
+  return region.bindings.flatMap(({ dtype }, i) => (["f32", "f16"].includes(dtype) && !single.has(i) ? [i] : []));
 }
 
 /** The form in which a result is stored: behind the transpose that turns it. */

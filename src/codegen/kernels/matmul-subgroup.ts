@@ -26,14 +26,16 @@ export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVarian
   const bAlongN = !bAlongK && inFours(b, n);
   if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !storesVectors(plan)) return [];
   // A binding has one type: operands and results are read and written by fours.
-  const { finish } = plan;
+  const { finish, region } = plan;
   const store = storeFours(plan).find(
     ({ single }) => ![...finish.bindings, ...single].some((i) => i === aBinding || i === bBinding),
   );
   if (!store) return [];
   // Sums ride along where the operand is read by rows of the result anyway.
   if (fold.sums.some((x) => x.operand === 1 || !aAlongM)) return [];
-  const tail = (width: number): boolean => !finish.plain && (end === "best" ? width < GPU_WIDTH : end === "tail");
+  // Raw results that lie in memory for a while must not be rounded there.
+  const keeps = region.bindings[finish.bindings[0]!]!.dtype === "f32";
+  const tail = (width: number): boolean => !finish.plain && keeps && (end === "best" ? width < GPU_WIDTH : end === "tail");
   return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width) }));
 }
 
