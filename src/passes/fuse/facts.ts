@@ -36,7 +36,11 @@ export class Facts {
   readonly windowed: ReadonlyMap<Value, { readonly part: Value; readonly whole: Value }>;
   private readonly made = new Map<Value, number>();
   private readonly readersOf = new Map<Value, number[]>();
+  /** What has been asked for, once the roles are found and while they stay as they are. */
+  private settled = false;
   private readonly finalReaders = new Map<Value, readonly number[]>();
+  private readonly knownSources = new Map<Value, Source>();
+  private readonly knownOperands = new Map<number, Value[]>();
 
   constructor(
     readonly fn: Fn,
@@ -72,8 +76,8 @@ export class Facts {
       });
     }
     this.windowed = windowed;
-    // Roles have changed since readers were asked for.
-    this.finalReaders.clear();
+    this.forget();
+    this.settled = true;
   }
 
   private roleOf(node: Node): Role {
@@ -138,6 +142,14 @@ export class Facts {
 
   /** What stands behind the views of `v`, and how it is seen. */
   source(v: Value): Source {
+    const known = this.knownSources.get(v);
+    if (known) return known;
+    const found = this.findSource(v);
+    if (this.settled) this.knownSources.set(v, found);
+    return found;
+  }
+
+  private findSource(v: Value): Source {
     const steps: Node[] = [];
     let at = v;
     for (;;) {
@@ -157,7 +169,11 @@ export class Facts {
 
   /** The stored values a node reads. */
   operands(i: number): Value[] {
-    return this.fn.nodes[i]!.inputs.flatMap((v) => this.roots(v));
+    const known = this.knownOperands.get(i);
+    if (known) return known;
+    const found = this.fn.nodes[i]!.inputs.flatMap((v) => this.roots(v));
+    if (this.settled) this.knownOperands.set(i, found);
+    return found;
   }
 
   /** The nodes that read `v` directly, or through what is never stored. */
@@ -185,10 +201,17 @@ export class Facts {
     return this.isResult(v) || this.readers(v).some((i) => !set.has(i));
   }
 
-  /** From now on node `i` computes, where it was a view: what was known of readers is forgotten. */
+  /** From now on node `i` computes, where it was a view. */
   makePointwise(i: number): void {
     this.roles[i] = "pointwise";
+    this.forget();
+  }
+
+  /** Roles have changed since these were asked for. */
+  private forget(): void {
     this.finalReaders.clear();
+    this.knownSources.clear();
+    this.knownOperands.clear();
   }
 }
 

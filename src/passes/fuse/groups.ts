@@ -48,10 +48,9 @@ export class Groups {
   ) {
     const { nodes } = facts.fn;
     this.of = nodes.map(() => undefined);
-    this.dependences = new Dependences(nodes.length);
-    nodes.forEach((_, i) => {
-      if (!["view", "free", "cheap"].includes(facts.roles[i]!)) this.open(i);
-    });
+    const opened = [...nodes.keys()].filter((i) => !["view", "free", "cheap"].includes(facts.roles[i]!));
+    this.dependences = new Dependences(opened.length);
+    for (const i of opened) this.open(i);
   }
 
   private open(i: number): void {
