@@ -59,6 +59,10 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
   ],
   [
+    "subgroup-wide",
+    [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
+  ],
+  [
     "workgroup-64x64",
     [
       ...oddOnes,

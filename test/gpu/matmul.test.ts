@@ -8,7 +8,8 @@ onDevice();
 test.each(forced.filter(([choice]) => choice.startsWith("subgroup")))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
-    for (const given of sample(choice, cases, 2)) expect((await compare(given, { choice }))[0], `${given}`).toMatch(/^subgroup-/);
+    for (const given of sample(choice, cases, choice === "subgroup-tail" ? 2 : 1))
+      expect((await compare(given, { choice }))[0], `${given}`).toMatch(/^subgroup-/);
   },
 );
 

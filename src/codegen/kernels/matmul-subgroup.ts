@@ -17,8 +17,11 @@ export const GPU_WIDTH = 32;
  */
 export type SubgroupEnd = "inline" | "tail" | "best";
 
-/** The variants for all widths; none when the operands' order does not suit the form. */
-export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVariant[] {
+/**
+ * The variants for all widths; none when the operands' order does not suit the form. `vectors`: how many vec4 of columns a lane owns. Each
+ * row that is handed round serves so many more of them, and so many more registers hold results.
+ */
+export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd, vectors: 1 | 2 = 1): LoweredVariant[] {
   const { a, b, m, n, k, fold, aBinding, bBinding } = plan.shape;
   const aAlongK = inFours(a, k);
   const aAlongM = !aAlongK && inFours(a, m);
@@ -36,7 +39,7 @@ export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVarian
   // Raw results that lie in memory for a while must not be rounded there.
   const keeps = region.bindings[finish.bindings[0]!]!.dtype === "f32";
   const tail = (width: number): boolean => !finish.plain && keeps && (end === "best" ? width < GPU_WIDTH : end === "tail");
-  return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width) }));
+  return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width), vectors }));
 }
 
 /**
@@ -50,20 +53,22 @@ interface Form {
   readonly bAlongK: boolean;
   readonly store: StoreFour;
   readonly tail: boolean;
+  readonly vectors: 1 | 2;
 }
 
-function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, tail }: Form): LoweredVariant {
+function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, tail, vectors }: Form): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
   // Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
   // drivers longer to compile: unrolled text grows with TM · KU. No more than there are at the compile batch, but whole vectors of them. Vectors of 16 have no
-  // registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at width 8.
+  // registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at width 8. Where a lane has twice the columns, half the rows are as many results; but
+  // SwiftShader, the one with vectors of 4, keeps nothing in registers anyway, and each load costs it as much as tens of multiply-adds.
   const here = evaluate(plan.shape.m.range, region.batch);
-  const most = s === 16 && aAlongK ? 16 : Math.min(32, aAlongK ? 4 * s : 32);
+  const most = vectors > 1 ? (s === 4 ? 32 : 16) : s === 16 && aAlongK ? 16 : Math.min(32, aAlongK ? 4 * s : 32);
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((rows) => rows >= Math.min(here, most) || 2 * rows * lines > MOST_LINES)!;
   const text = kernelText({
-    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
+    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s * vectors} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
     vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
@@ -71,6 +76,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
     consts: {
       S: `${s}u`,
       TM: `${tm}u`,
+      NV: `${vectors}u`,
       KU: aAlongK ? "4u" : "1u",
       A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
       A_ALONG_K: String(aAlongK),
@@ -93,7 +99,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
     name: `subgroup-${s}`,
     requires: { features: ["subgroups"], subgroupSize: s },
     workgroupSize: s,
-    tile: [4 * s, tm, 1, 1],
+    tile: [4 * s * vectors, tm, 1, 1],
     text,
   };
 }

@@ -34,6 +34,11 @@ export const matmulChoices: readonly Design[] = [
     variants: (plan) => subgroupTiles(plan, "tail"),
   },
   {
+    name: "subgroup-wide",
+    doc: "the same with eight columns a lane",
+    variants: (plan) => subgroupTiles(plan, "best", 2),
+  },
+  {
     name: "workgroup-64x64",
     doc: "tiles in workgroup memory, 8 × 4 results a thread",
     variants: (plan) => [workgroupTile(plan, 8)],
