@@ -175,6 +175,15 @@ describe.runIf(!without)("with shader-f16", () => {
       expect(exponent, "no scale is small enough").toBeGreaterThan(-16);
     }
     expect(await trainer.weights()).not.toEqual(before);
+
+    // The scale is state: who puts a state back goes on with the same bits.
+    const state = await trainer.snapshot();
+    await trainer.step(inputs);
+    const after = await trainer.snapshot();
+    await trainer.restore(state);
+    await trainer.step(inputs);
+    expect(await trainer.snapshot()).toEqual(after);
+    expect(after.get("loss_scale_steps")).toEqual(Int32Array.of(2));
     trainer.dispose();
   });
 });
