@@ -43,7 +43,7 @@ export interface TunedKernel extends Measured {
 }
 
 /** Text beyond this is not tried: a driver's time to compile grows faster than the text, up to minutes. */
-const MOST_TEXT = 48_000;
+const MOST_TEXT = 56_000;
 /** A way must be so much faster than the compiler's own choice: less is noise, and a choice that says nothing. */
 const CLEARLY = 0.97;
 /** Errors: those of `remakerOf` and `createSession`. */
