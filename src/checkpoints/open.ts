@@ -4,6 +4,7 @@
  */
 import { fail } from "../diagnostics/diagnostic.js";
 import { describe, type Pickled } from "../formats/pickle.js";
+import { CHECKPOINT_FORMAT } from "../formats/safetensors.js";
 import type { Source } from "../formats/source.js";
 import { readSafetensorsViews, type TensorView } from "../formats/tensor-view.js";
 import { Namespace, readTorch, TorchTensor } from "../formats/torch.js";
@@ -30,8 +31,8 @@ export async function openCheckpoint(source: Source): Promise<Checkpoint> {
   const first = await source.read(0, Math.min(source.size, 16));
   const starts = (...bytes: readonly number[]) => bytes.every((byte, i) => first[i] === byte);
   if (starts(0x50, 0x4b, 3, 4)) return ofTorch(source.label, await readTorch(source));
-  // 8 bytes of length, whose upper half is zero, and JSON.
   if (starts(0x50, 0x4b, 5, 6)) fail("DIT4070", `${source.label} is an empty archive`, { help: "get the file again" });
+  // 8 bytes of length, and JSON.
   if (first.length > 8 && first[8] === 0x7b) return ofSafetensors(source);
   if (starts(0x80, 0x02) || starts(0x80, 0x03) || starts(0x80, 0x04)) {
     fail("DIT4070", `${source.label} is a bare pickle, expected PyTorch's zip archive or safetensors`, {
@@ -52,7 +53,7 @@ export async function openCheckpoint(source: Source): Promise<Checkpoint> {
 async function ofSafetensors(source: Source): Promise<Checkpoint> {
   const { views, metadata } = await readSafetensorsViews(source);
   const common = { label: source.label, container: "safetensors", args: new Map(), metadata } as const;
-  if (metadata.get("format") !== "dit-compile checkpoint") return { ...common, parts: new Map([["weights", views]]) };
+  if (metadata.get("format") !== CHECKPOINT_FORMAT) return { ...common, parts: new Map([["weights", views]]) };
   const named = (prefix: string) =>
     new Map([...views].flatMap(([name, view]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), view] as const] : [])));
   const model = named("p.");

@@ -42,6 +42,9 @@ export interface SafetensorsHeader {
 const MAX_HEADER_BYTES = 100_000_000;
 const HELP = "the file is damaged or is not a safetensors file: download or write it again";
 
+/** What the metadata's "format" says of a whole training state (see src/trainer/checkpoint.ts). */
+export const CHECKPOINT_FORMAT = "dit-compile checkpoint";
+
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
