@@ -120,6 +120,14 @@ describe("rooms", () => {
   });
 });
 
+test("the reader of checkpoints that pages load imports no package and nothing of Node", () => {
+  const reached = new Set(["checkpoints/index.ts"]);
+  for (const file of reached) for (const { from, to, erased } of imports) if (from === file && !erased) reached.add(to);
+  expect(reached).toContain("formats/pickle.ts");
+  const outside = packages.filter(({ from }) => reached.has(from));
+  expect(outside.map(({ from, to, line }) => `src/${from}:${line}: ${to}`)).toEqual([]);
+});
+
 test("no file imports itself in a circle, types aside", () => {
   const graph = new Map<string, string[]>(sources.map((file) => [file, []]));
   for (const { from, to, erased } of imports) if (!erased) graph.get(from)!.push(to);
