@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { register as compile } from "./compile.js";
 import { register as doctor } from "./doctor.js";
+import { register as exporting } from "./export.js";
+import { register as importing } from "./import.js";
+import { register as inspect } from "./inspect.js";
 import { exitCode, type Io, terminal } from "./io.js";
 import { register as profile } from "./profile.js";
 import { register as run } from "./run.js";
@@ -35,6 +38,7 @@ function commands(io: Io, json: boolean): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("  help: dit-compile --help lists the commands, dit-compile COMMAND --help their options");
   // Help lists them in this order.
-  for (const register of [compile, train, sample, run, profile, tune, doctor]) register(program, io);
+  for (const register of [compile, train, sample, run, importing, exporting, inspect, profile, tune, doctor])
+    register(program, io);
   return program;
 }

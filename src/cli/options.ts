@@ -5,6 +5,11 @@ import { fail } from "../diagnostics/diagnostic.js";
 /** What it means is said once, in io.ts. */
 export const jsonOption = (): Option => new Option("--json", "print one JSON value, also for an error");
 
+export const whichOption = (): Option =>
+  new Option("--which <part>", "of a training: the average of the weights, or the weights themselves")
+    .choices(["ema", "model"])
+    .default("ema");
+
 /** A repeatable option. */
 export const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 

@@ -161,9 +161,12 @@ async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bund
   const asItIs = flags.preset === undefined && set.length === 0;
   const bundle = [join(what, "bundle"), what].find((folder) => existsSync(join(folder, "program.json")));
   if (existsSync(join(what, "train.json")) && !(asItIs && bundle !== undefined)) {
-    const { readConfig, resolveConfig, settingsOf } = await import("../trainer/train-config.js");
-    const config = resolveConfig(await readConfig(join(what, "train.json")));
-    const model = what === shipped ? join(root, config.model) : config.model;
+    const { readConfig, settingsOf } = await import("../trainer/train-config.js");
+    const file = join(what, "train.json");
+    const config = await readConfig(file);
+    const named =
+      config.model ?? fail("DIT4240", `${file} names no model file`, { help: "name the model file instead, with --weights" });
+    const model = what === shipped ? join(root, named) : named;
     return { bundle: await compiled(model, flags.preset ?? config.preset, [...settingsOf(config), ...set]), folder: what };
   }
   if (!asItIs) {

@@ -7,6 +7,7 @@ import type { Dirent, Stats } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
+import type { Source } from "./source.js";
 
 const REASONS: Readonly<Record<string, readonly [reason: string, help: string]>> = {
   ENOENT: ["it does not exist", "check the path"],
@@ -124,6 +125,15 @@ export async function withFile<T>(path: string, use: (file: FileHandle) => Promi
   } finally {
     await file?.close();
   }
+}
+
+/** An open file as a source of ranges, for the time of `use`. Error: DIT4001. */
+export function withSource<T>(path: string, use: (source: Source) => Promise<T>): Promise<T> {
+  return withFile(path, async (file) => {
+    const info = await file.stat();
+    if (info.isDirectory()) throw Object.assign(new Error("folder"), { code: "EISDIR" });
+    return use({ label: path, size: info.size, read: (begin, end) => readRange(file, path, begin, end) });
+  });
 }
 
 /**

@@ -5,18 +5,17 @@
 import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { fail } from "../diagnostics/diagnostic.js";
-import { readRange, withFile, writeAtomic } from "./files.js";
+import { withSource, writeAtomic } from "./files.js";
 import {
   checkWritable,
   elements,
-  headerLength,
   planFile,
-  readHeader,
   type SafetensorsHeader,
   type TensorData,
   type TensorEntry,
   type TensorInfo,
 } from "./safetensors.js";
+import { readSourceHeader } from "./tensor-view.js";
 
 /** Metadata key of the digest. */
 const DIGEST = "sha256";
@@ -64,15 +63,7 @@ function digestPlace(header: Uint8Array): number {
 
 /** The header of a file on disk. Errors: DIT4001, and those of readHeader. */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
-  return withFile(path, async (file) => (await headerOf(file, path)).header);
-}
-
-async function headerOf(file: FileHandle, path: string) {
-  const { size } = await file.stat();
-  const start = await readRange(file, path, 0, Math.min(8, size));
-  const length = headerLength(start, path, size);
-  const bytes = await readRange(file, path, 0, 8 + length);
-  return { bytes, header: readHeader(bytes, path, size) };
+  return withSource(path, async (source) => (await readSourceHeader(source)).header);
 }
 
 /**
@@ -83,11 +74,11 @@ export async function visitSafetensorsFile(
   path: string,
   visit: (name: string, entry: TensorEntry, data: TensorData) => Promise<void>,
 ): Promise<SafetensorsHeader> {
-  return withFile(path, async (file) => {
-    const { bytes, header } = await headerOf(file, path);
+  return withSource(path, async (source) => {
+    const { bytes, header } = await readSourceHeader(source);
     const hash = begun(bytes, header);
     for (const [name, entry] of [...header.entries].sort((a, b) => a[1].begin - b[1].begin)) {
-      const data = await readRange(file, path, entry.begin, entry.end);
+      const data = await source.read(entry.begin, entry.end);
       hash?.update(data);
       await visit(name, entry, elements(entry.dtype, data));
     }

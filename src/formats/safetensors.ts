@@ -42,6 +42,9 @@ export interface SafetensorsHeader {
 const MAX_HEADER_BYTES = 100_000_000;
 const HELP = "the file is damaged or is not a safetensors file: download or write it again";
 
+/** What the metadata's "format" says of a whole training state (see src/trainer/checkpoint.ts). */
+export const CHECKPOINT_FORMAT = "dit-compile checkpoint";
+
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -160,6 +163,8 @@ function checkCover(entries: ReadonlyMap<string, TensorEntry>, label: string, st
   }
 }
 
+export const bytesPerElement = (dtype: SafetensorsDtype): number => ELEMENT_BYTES[dtype];
+
 /** Elements of a tensor from its own bytes: a view where the alignment allows it, a copy otherwise. */
 export function elements(dtype: SafetensorsDtype, bytes: Uint8Array): TensorData {
   const size = ELEMENT_BYTES[dtype];
@@ -220,9 +225,9 @@ export function planFile(
 ): FilePlan {
   const places = new Map<string, { begin: number; end: number }>();
   let size = 0;
-  for (const [name, { dtype, shape }] of [...tensors].sort((a, b) => bytesOf(b[1].dtype) - bytesOf(a[1].dtype))) {
+  for (const [name, { dtype, shape }] of [...tensors].sort((a, b) => bytesPerElement(b[1].dtype) - bytesPerElement(a[1].dtype))) {
     const begin = size;
-    size += shape.reduce((product, n) => product * n, bytesOf(dtype));
+    size += shape.reduce((product, n) => product * n, bytesPerElement(dtype));
     places.set(name, { begin, end: size });
   }
   // fromEntries defines own properties, so that a tensor named "__proto__" survives the round trip.
@@ -245,8 +250,6 @@ export function planFile(
   });
   return { header, entries: new Map(entries), size: header.length + size };
 }
-
-const bytesOf = (dtype: SafetensorsDtype): number => ELEMENT_BYTES[dtype];
 
 /**
  * The file's bytes, laid out by `planFile`.

@@ -10,11 +10,17 @@ const floats: readonly SafetensorsDtype[] = ["F32", "F64", "F16", "BF16"];
 /** More names of one sort than this help nobody. */
 const MOST_NAMES = 5;
 
+/** A program, or as much of one as is known of a model without compiling it. */
+export interface Expected {
+  readonly parameters: readonly Pick<Program["parameters"][number], "name" | "shape">[];
+  readonly model: Pick<Program["model"], "name" | "preset">;
+}
+
 /** Names, dtypes and shapes of a file against those of the program. Error: DIT4206. */
 export function checkStateDict(
   path: string,
   found: ReadonlyMap<string, { readonly dtype: SafetensorsDtype; readonly shape: readonly number[] }>,
-  program: Program,
+  program: Expected,
 ): void {
   const missing: string[] = [];
   const misfits: string[] = [];

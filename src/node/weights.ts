@@ -2,9 +2,10 @@
  * Weights from a safetensors file into a session, tensor by tensor, so that a file of any size takes the memory of its largest tensor.
  * The whole header is held against the program first, each tensor's numbers when they are read.
  */
-import { fileSize, readFileRange } from "../formats/files.js";
+import { readFileRange } from "../formats/files.js";
 import { toFloat32 } from "../formats/floats.js";
-import { elements, headerLength, readHeader, type SafetensorsHeader } from "../formats/safetensors.js";
+import { elements, type SafetensorsHeader } from "../formats/safetensors.js";
+import { readSafetensorsHeader } from "../formats/safetensors-file.js";
 import { checkFinite, checkStateDict } from "../formats/state-dict.js";
 import type { Program } from "../program/program.js";
 import type { Session } from "../runtime/session.js";
@@ -16,9 +17,7 @@ export interface WeightsFile {
 
 /** Reads the header of a weights file and checks it. Errors: DIT40xx (not safetensors), DIT4206 with all that does not fit. */
 export async function openWeights(path: string, program: Program): Promise<WeightsFile> {
-  const bytes = await fileSize(path);
-  const length = headerLength(await readFileRange(path, 0, Math.min(8, bytes)), path, bytes);
-  const header = readHeader(await readFileRange(path, 0, 8 + length), path, bytes);
+  const header = await readSafetensorsHeader(path);
   checkStateDict(path, header.entries, program);
   return { path, header };
 }

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { DitError, fail } from "../diagnostics/diagnostic.js";
 import { TEMPORARY } from "../formats/files.js";
-import type { TensorInfo } from "../formats/safetensors.js";
+import { CHECKPOINT_FORMAT, type TensorData, type TensorInfo } from "../formats/safetensors.js";
 import { readSafetensorsHeader, visitSafetensorsFile, writeSafetensorsFile } from "../formats/safetensors-file.js";
 import type { TypedArray } from "../runtime/inputs.js";
 import type { Trainer } from "./trainer.js";
@@ -41,6 +41,8 @@ const schema = v.object({
   /** The adapter, and which variant of each kernel ran: with the program they decide the bits. */
   adapter: v.string(),
   variants: v.record(v.string(), v.string()),
+  /** The file that it was made of, where another program has trained: nothing then is known of program, adapter and variants. */
+  imported: v.optional(v.string()),
 });
 
 export type CheckpointFacts = Omit<v.InferOutput<typeof schema>, "version">;
@@ -83,9 +85,18 @@ export function listCheckpoints(folder: string): { readonly path: string; readon
 /** Writes the state between two steps, a tensor at a time. Error: DIT4002. */
 export async function writeCheckpoint(path: string, trainer: Trainer, facts: CheckpointFacts): Promise<void> {
   const { session } = trainer;
-  const tensors = stateOf(trainer);
-  const metadata = { format: "dit-compile checkpoint", [KEY]: JSON.stringify({ version: VERSION, ...facts }) };
-  await writeSafetensorsFile(path, tensors, metadata, async (name) => (await session.read([name]))[name]!);
+  await writeState(path, stateOf(trainer), facts, async (name) => (await session.read([name]))[name]!);
+}
+
+/** Writes a state that lies anywhere, under the session's names. Errors: DIT4002, DIT4015, and those of `read`. */
+export async function writeState(
+  path: string,
+  tensors: ReadonlyMap<string, TensorInfo>,
+  facts: CheckpointFacts,
+  read: (name: string) => Promise<TensorData>,
+): Promise<void> {
+  const metadata = { format: CHECKPOINT_FORMAT, [KEY]: JSON.stringify({ version: VERSION, ...facts }) };
+  await writeSafetensorsFile(path, tensors, metadata, read);
 }
 
 /** Names, types and shapes of what a checkpoint holds. */
@@ -166,6 +177,11 @@ export async function loadCheckpoint(path: string, trainer: Trainer): Promise<Ch
 /** Why a run that goes on here would not have the bits of one that was never stopped; empty: it will. */
 export function changes(before: CheckpointFacts, now: RunFacts): string[] {
   const [was, is] = [before.model.config, now.model.config];
+  if (before.imported !== undefined) {
+    // No bits to keep: what counts is that it is the same model, with the same optimizer.
+    const other = Object.keys(was).filter((key) => was[key] !== is[key]);
+    return other.map((key) => `${key}: ${was[key]} in ${before.imported}, ${is[key] ?? "nothing"} now`);
+  }
   const keys = [...new Set([...Object.keys(was), ...Object.keys(is)])].filter((key) => was[key] !== is[key]);
   const variants = Object.keys(now.variants).filter((kernel) => before.variants[kernel] !== now.variants[kernel]);
   const same = before.program === now.program;

@@ -102,7 +102,5 @@ export function readConfig(path: string): Promise<TrainFile> {
 }
 
 /** Settings as `compile` takes them. */
-export const settingsOf = (config: TrainConfig): string[] =>
-  Object.entries({ ...config.set, ...(config.accumulate > 1 ? { accumulate: config.accumulate } : {}) }).map(
-    ([key, value]) => `${key}=${value}`,
-  );
+export const settingsOf = ({ set, accumulate = 1 }: Pick<TrainFile, "set" | "accumulate">): string[] =>
+  Object.entries({ ...set, ...(accumulate > 1 ? { accumulate } : {}) }).map(([key, value]) => `${key}=${value}`);
