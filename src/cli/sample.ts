@@ -18,6 +18,7 @@ interface Flags {
   readonly preset?: string;
   readonly set: readonly string[];
   readonly guidance?: string;
+  readonly sampler?: string;
   readonly steps?: number;
   readonly weights?: string;
   readonly class?: readonly number[];
@@ -45,11 +46,12 @@ export function register(program: Command, io: Io): void {
     .option("-p, --preset <name>", "of a model file")
     .option(
       "-s, --set <key=value>",
-      "compile with another setting: sampler=ddim, guidedChannels=3 …; repeatable; not for a bundle",
+      "compile with another setting: eta=0.5, guidedChannels=4 …; repeatable; not for a bundle",
       collect,
       [],
     )
     .option("-g, --guidance <x>", "short for --set guidance=x")
+    .option("--sampler <name>", "ddpm, ddim or dpm_solver++; short for --set sampler=name")
     .option("--steps <n>", "of the sampler; short for --set respacing=n", wholeNumber("--steps"))
     .option("-c, --class <list>", "classes to draw, in turn, like 3 or 0,1,2; default: all (at most 10)", classList)
     .option("-n, --count <n>", "number of images; default: one of each class", wholeNumber("--count"))
@@ -61,7 +63,7 @@ export function register(program: Command, io: Io): void {
     )
     .option("--columns <n>", "images in a row; default: the number of classes", wholeNumber("--columns"))
     .option("--scale <n>", "enlarge by this whole factor", wholeNumber("--scale"), 1)
-    .option("--preview <n>", "write the picture as it is after every n steps", wholeNumber("--preview"))
+    .option("--preview <n>", "write every n steps the picture that they are heading for", wholeNumber("--preview"))
     .option("-o, --output <file>", ".png for a grid, .safetensors for the numbers", "samples.png")
     .addOption(driverOption())
     .addOption(memoryOption(REFUSES))
@@ -155,6 +157,7 @@ async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bund
   const set = [
     ...flags.set,
     ...(flags.guidance === undefined ? [] : [`guidance=${flags.guidance}`]),
+    ...(flags.sampler === undefined ? [] : [`sampler=${flags.sampler}`]),
     ...(flags.steps === undefined ? [] : [`respacing=${flags.steps}`]),
   ];
   if (what.endsWith(".ts")) return { bundle: await compiled(what, flags.preset, set) };
@@ -170,7 +173,7 @@ async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bund
     return { bundle: await compiled(model, flags.preset ?? config.preset, [...settingsOf(config), ...set]), folder: what };
   }
   if (!asItIs) {
-    fail("DIT7001", `${what} is compiled already: --preset, --set, --guidance and --steps would change nothing`, {
+    fail("DIT7001", `${what} is compiled already: --preset, --set, --guidance, --sampler and --steps would change nothing`, {
       help: "name the model file instead, with --weights",
     });
   }

@@ -138,6 +138,15 @@ export interface StepOptions {
   readonly signal?: Signal | undefined;
 }
 
+/** A look at tensors while an entry is at work. */
+export interface Look<N extends TensorName = TensorName> {
+  /** After every so many rounds, or as soon after as an earlier look is over; never after the last. */
+  readonly every: number;
+  readonly names: readonly N[];
+  /** \`repeat\` waits for what it gives back. */
+  readonly see: (tensors: { [K in N]: Tensors[K] }) => void | Promise<void>;
+}
+
 /** With the entries that it was loaded with. */
 export interface Session<Loaded extends EntryName = EntryName> {
   readonly batch: number;
@@ -149,8 +158,12 @@ export interface Session<Loaded extends EntryName = EntryName> {
   run<E extends Loaded>(entry: E, inputs: Entries[E]["inputs"], options?: StepOptions): Promise<Entries[E]["outputs"]>;
   /** Runs an entry without reading back; without inputs the last ones are used again. */
   submit<E extends Loaded>(entry: E, inputs?: Entries[E]["inputs"]): Promise<void>;
-  /** Runs an entry with repeated segments round by round, without reading back. */
-  repeat<E extends Loaded>(entry: E, inputs?: Entries[E]["inputs"], options?: StepOptions): Promise<void>;
+  /** Runs an entry with repeated segments round by round, reading back only for a look. */
+  repeat<E extends Loaded, N extends TensorName>(
+    entry: E,
+    inputs?: Entries[E]["inputs"],
+    options?: StepOptions & { readonly look?: Look<N> | undefined },
+  ): Promise<void>;
   write<N extends TensorName>(name: N, data: Tensors[N] | readonly number[]): Promise<void>;
   read<N extends TensorName>(names: readonly N[]): Promise<{ [K in N]: Tensors[K] }>;
   idle(): Promise<void>;

@@ -18,7 +18,8 @@ import type { AnyTensor, Tensor } from "../dsl/tensor.js";
 import { trainingEntries } from "../training/entries.js";
 import { gradientResults, optimizerConfig, optimizerProblem, stepCounter } from "../training/gradient.js";
 import type { OptimizerSettings } from "../training/optimizer.js";
-import { guided, hybridLoss, type Images, qSample, reverseStep, stepRow } from "./process.js";
+import { guided, hybridLoss, type Images, qSample } from "./process.js";
+import { isNoisy, reverseStep, type SamplerSettings, samplers, stepRow, stepTable } from "./reverse-step.js";
 import { schedule } from "./schedule.js";
 
 const config = {
@@ -27,8 +28,8 @@ const config = {
   draws: oneOf("generated", "inputs"),
   /** Training mirrors every other image, drawn anew at each step. */
   horizontalFlip: false,
-  sampler: oneOf("ddpm", "ddim"),
-  /** Timesteps that sampling visits: "" for all, "250", "10,15,20", "ddim50". */
+  sampler: oneOf(...samplers),
+  /** Timesteps that sampling visits: "" for all, "250", "10,15,20", "ddim50". For dpm_solver++ one number, how many steps it takes. */
   respacing: "250",
   /** Share of noise in DDIM: 0 is deterministic. */
   eta: 0,
@@ -39,15 +40,12 @@ const config = {
   guidedChannels: 3,
 };
 
-interface DiffusionConfig extends OptimizerSettings {
+interface DiffusionConfig extends OptimizerSettings, SamplerSettings {
   readonly numClasses: number;
   readonly classDropoutProb: number;
   readonly draws: "generated" | "inputs";
   readonly horizontalFlip: boolean;
-  readonly sampler: "ddpm" | "ddim";
   readonly respacing: string;
-  readonly eta: number;
-  readonly clipDenoised: boolean;
   readonly guidance: number;
   readonly guidedChannels: number;
 }
@@ -106,18 +104,17 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
     return { loss, mse: mean(mse, "batch"), ...(vb ? { vb: mean(vb, "batch") } : {}) };
   };
 
-  const sampling = schedule(c.respacing, timesteps);
-  const settings = { sampler: c.sampler, eta: c.eta, clipDenoised: c.clipDenoised };
+  const sampling = stepTable(c.respacing, c, timesteps);
   const guidance = { scale: c.classDropoutProb > 0 ? c.guidance : 1, guidedChannels: c.guidedChannels, nullClass: c.numClasses };
 
   const sampleStep = () => {
     const x = images("x", "state");
     const step = input("step", "", {}, "i32", "state");
-    const row = stepRow(sampling, settings, step);
+    const row = stepRow(sampling, step);
     const out = guided(run, x, row.timestep, labels(), guidance);
-    const noisy = c.sampler === "ddpm" || c.eta > 0;
-    const noise = noisy ? draw.normal("draw.noise", "batch channel height width", sizes, keyAt(step)) : undefined;
-    return { x: reverseStep(settings, row, x, out, noise), step: step.add(1) };
+    const noise = isNoisy(c) ? draw.normal("draw.noise", "batch channel height width", sizes, keyAt(step)) : undefined;
+    const last = c.sampler === "dpm_solver++" ? images("x0", "state") : undefined;
+    return { ...reverseStep(c, row, x, out, { noise, last }), step: step.add(1) };
   };
 
   const sampleInit = () => {
@@ -142,7 +139,7 @@ function schedules(values: Readonly<Record<string, ConfigValue>>): readonly Segm
   if (c.draws === "inputs") return [];
   const segments = [
     { fn: "sample_init", repeat: 1 },
-    { fn: "sample_step", repeat: schedule(c.respacing, timesteps).length },
+    { fn: "sample_step", repeat: stepTable(c.respacing, c, timesteps).length },
   ];
   return [{ name: "sample", segments }];
 }

@@ -1,12 +1,12 @@
 /**
- * The diffusion process as graph functions: noising, the hybrid loss, one reverse step, guidance. Everything that depends on the timestep
- * comes from one table computed in f64 (schedule.ts) and read by number on the GPU. Formulas: dit-spec of the paper, sections 3.3 to 3.8;
- * Ho et al. 2020, Nichol and Dhariwal 2021 (learned variance), Song et al. 2020 (DDIM), Ho and Salimans 2022 (guidance).
+ * The diffusion process as graph functions: noising, the hybrid loss, guidance. Everything that depends on the timestep comes from one
+ * table computed in f64 (schedule.ts) and read by number on the GPU. Formulas: dit-spec of the paper, sections 3.3, 3.4 and 3.8; Ho et
+ * al. 2020, Nichol and Dhariwal 2021 (learned variance), Ho and Salimans 2022 (guidance). A step of sampling: reverse-step.ts.
  */
 import { table } from "../dsl/declare.js";
 import { gather, iota, mean, named, stopGradient, where } from "../dsl/functions.js";
 import type { Tensor } from "../dsl/tensor.js";
-import { ddimTable, type Schedule } from "./schedule.js";
+import type { Schedule } from "./schedule.js";
 
 export type Images = Tensor<"batch channel height width">;
 export type PerSample = Tensor<"batch">;
@@ -108,89 +108,6 @@ const gaussianCdf = (z: Images): Images =>
     .tanh()
     .add(1)
     .mul(0.5);
-
-export interface SamplerSettings {
-  readonly sampler: "ddpm" | "ddim";
-  readonly eta: number;
-  readonly clipDenoised: boolean;
-}
-
-const stepColumns = 10;
-
-/** Numbers of the k-th executed step (k = 0 is the noisiest), read by the step counter on the GPU. */
-export interface StepRow {
-  readonly timestep: Tensor<"", "i32">;
-  readonly column: (i: number) => Tensor<"">;
-}
-
-export function stepRow(s: Schedule, settings: SamplerSettings, step: Tensor<"", "i32">): StepRow {
-  const ddim = ddimTable(s, settings.eta);
-  const n = s.length;
-  const data = new Float64Array(n * stepColumns);
-  const timesteps = new Float64Array(n);
-  for (let k = 0; k < n; k++) {
-    const i = n - 1 - k;
-    timesteps[k] = s.timestepMap[i]!;
-    data.set(
-      [
-        s.sqrtRecipAlphasCumprod[i]!,
-        s.sqrtRecipm1AlphasCumprod[i]!,
-        s.posteriorMeanCoef1[i]!,
-        s.posteriorMeanCoef2[i]!,
-        s.logBetas[i]!,
-        s.posteriorLogVarianceClipped[i]!,
-        Math.log(s.fixedLargeVariance[i]!),
-        i > 0 ? 1 : 0,
-        ddim.x0Coef[i]!,
-        ddim.epsCoef[i]!,
-      ],
-      k * stepColumns,
-    );
-  }
-  const sigma = Float64Array.from({ length: n }, (_, k) => ddim.sigma[n - 1 - k]!);
-  const row = gather(table("sampler.coefficients", "step column", { step: n, column: stepColumns }, data), step, "step");
-  const noise = gather(table("sampler.sigma", "step", { step: n }, sigma), step, "step");
-  const timestep = gather(table("sampler.timesteps", "step", { step: n }, timesteps, "i32"), step, "step");
-  return { timestep, column: (i) => (i === stepColumns ? noise : row.select("column", i)) };
-}
-
-/** What a reverse step is made of: x_0 as the model sees it, and mean and log-variance of x_{t-1}. */
-export interface ReverseParts {
-  readonly x0: Images;
-  readonly mean: Images;
-  /** Only with learned sigma; else the variance is fixed, and in the row. */
-  readonly logVariance?: Images;
-}
-
-/** From x_t and the (guided) model output; `clip` keeps x_0 in -1 … 1. */
-export function reverseParts({ column: c }: StepRow, x: Images, out: Images, clip: boolean): ReverseParts {
-  const channels = x.size("channel");
-  const eps = out.slice("channel", 0, channels);
-  let x0 = x.mul(c(0)).sub(eps.mul(c(1)));
-  if (clip) x0 = x0.maximum(-1).minimum(1);
-  const average = x0.mul(c(2)).add(x.mul(c(3)));
-  if (out.size("channel") === channels) return { x0, mean: average };
-  const f = out
-    .slice("channel", channels, 2 * channels)
-    .add(1)
-    .mul(0.5);
-  return { x0, mean: average, logVariance: f.mul(c(4).sub(c(5))).add(c(5)) };
-}
-
-/** One reverse step: x_{t-1} from x_t and the (guided) model output. `noise` is unused at the last step. */
-export function reverseStep(settings: SamplerSettings, row: StepRow, x: Images, out: Images, noise: Images | undefined): Images {
-  const c = row.column;
-  const { x0, mean: average, logVariance } = reverseParts(row, x, out, settings.clipDenoised);
-  if (settings.sampler === "ddim") {
-    // eps again from x0, which clipping may have moved.
-    const e = settings.clipDenoised ? x.mul(c(0)).sub(x0).div(c(1)) : out.slice("channel", 0, x.size("channel"));
-    const next = x0.mul(c(8)).add(e.mul(c(9)));
-    return noise ? next.add(noise.mul(c(stepColumns))) : next;
-  }
-  if (!noise) return average;
-  if (!logVariance) return average.add(noise.mul(c(6).mul(0.5).exp().mul(c(7))));
-  return average.add(logVariance.mul(0.5).exp().mul(noise).mul(c(7)));
-}
 
 /**
  * Classifier-free guidance: the model sees every sample twice, with its label and with the null class; eps moves away from the

@@ -197,6 +197,16 @@ export interface DpmSolverTable {
   readonly lastCoef: Float64Array;
 }
 
+/** How many steps DPM-Solver++ takes: a respacing of one number. It spaces them itself, so nothing else makes sense. Error: DIT4104. */
+export function solverSteps(respacing: string, steps = 1000): number {
+  const text = respacing.trim();
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  return fail("DIT4104", `respacing "${respacing}" does not say how many steps DPM-Solver++ takes`, {
+    notes: [`expected one whole number from 1 to ${steps - 1}: it spaces its steps itself, evenly over the ${steps} timesteps`],
+    help: "set respacing=20, or 10 for a faster look; sections and ddimN are for ddpm and ddim",
+  });
+}
+
 /** DPM-Solver++ (2M) with n steps over the original process of `steps` timesteps. Error: DIT4104. */
 export function dpmSolverTable(n: number, steps = 1000): DpmSolverTable {
   if (!Number.isSafeInteger(n) || n < 1 || n >= steps) {

@@ -7,5 +7,5 @@ export { type CallCounter, countCalls } from "./counter.js";
 export { deviceDescriptor, type VariantChoice } from "./device.js";
 export { DitRuntimeError, type RuntimeErrorCode } from "./errors.js";
 export type { InputData, Inputs, Outputs, TypedArray } from "./inputs.js";
-export { createSession, type Progress, Session, type SessionOptions, type StepOptions } from "./session.js";
+export { createSession, type Look, type Progress, Session, type SessionOptions, type StepOptions } from "./session.js";
 export { parseSafetensorsLite, streamWeights, type WeightsOptions } from "./weights.js";

@@ -57,9 +57,9 @@ export interface StepOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A look at tensors while an entry is at work. */
+/** A look at tensors while an entry is at work, like `sample.x0`, the picture that sampling is heading for. */
 export interface Look {
-  /** After every so many rounds, when no earlier look is under way. */
+  /** After every so many rounds, or as soon after as an earlier look is over; never after the last, when all is there to be read. */
   readonly every: number;
   readonly names: readonly string[];
   /** Gets them as they are between two rounds, that one or a later one; `repeat` waits for what it gives back. */
@@ -226,16 +226,19 @@ export class Session {
     });
   }
 
-  /** Runs an entry with repeated segments round by round, without a readback; resolves when it is done on the device. */
+  /** Runs an entry with repeated segments round by round, reading back only for a `look`; resolves when it is done on the device. */
   repeat(entry: string, inputs?: Inputs, options: StepOptions & { readonly look?: Look | undefined } = {}): Promise<void> {
     return this.#inTurn(async () => {
       const segments = await this.#feed(entry, inputs);
       const { look } = options;
       let looking: Promise<void> | undefined;
       let failure: { readonly error: unknown } | undefined;
+      let next = look?.every ?? 0;
       const onStep = (done: number, total: number) => {
         options.onStep?.(done, total);
-        if (!look || looking || done % look.every !== 0 || done === total) return;
+        // Several rounds may have gone by in one submit.
+        if (!look || looking || done < next || done === total) return;
+        next = done - (done % look.every) + look.every;
         looking = this.#readNow(look.names)
           .then(look.see)
           .catch((error: unknown) => {

@@ -25,7 +25,10 @@ export interface SampleOptions {
   readonly first?: number | undefined;
   /** Sampling steps done, over all chunks. */
   readonly onStep?: ((done: number, total: number) => void) | undefined;
-  /** Every so many steps, what there is: images that are still noisy, and zeros where drawing has not begun. Waited for at the end. */
+  /**
+   * Every so many steps, what there is: of the images being drawn what they are heading for (x_0 as the model sees it from there), of
+   * later ones zeros. Waited for at the end.
+   */
   readonly preview?: { readonly every: number; readonly show: (samples: Samples) => Promise<void> } | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly log?: ((line: string) => void) | undefined;
@@ -42,6 +45,7 @@ export interface Samples {
 
 const ENTRY = "sample";
 const OUTPUT = `${ENTRY}.x`;
+const HEADING_FOR = `${ENTRY}.x0`;
 
 /** Steps that the program's sampler takes. Error: DIT4220 (it has none). */
 export const samplingSteps = (bundle: Bundle): number =>
@@ -102,9 +106,14 @@ export class Sampler {
 
   /** The images of `labels`, a batch at a time; image i is the same whatever the batch. */
   async draw(options: Pick<SampleOptions, "labels" | "seed" | "first" | "onStep" | "preview" | "signal">): Promise<Samples> {
-    const { seed, first = 0 } = options;
+    const { seed, first = 0, preview } = options;
     const { batch } = this.#session;
     check(this.#bundle, options.labels, seed, batch, first);
+    if (preview && !this.#session.names.includes(HEADING_FOR)) {
+      fail("DIT4220", 'the program cannot show what it is drawing: its entry "sample" has no output "x0"', {
+        help: "compile it again, or draw without a preview",
+      });
+    }
     const labels = Int32Array.from(options.labels);
     const shape = sampleEntry(this.#bundle)
       .outputs.find(({ name }) => name === "x")!
@@ -119,23 +128,22 @@ export class Sampler {
       // The last chunk is filled up with its own last label; those images are dropped.
       const y = Int32Array.from({ length: batch }, (_, i) => labels[Math.min(from + i, labels.length - 1)]!);
       const inputs = { seed: Uint32Array.of(seed), first: Int32Array.of(first + from), y };
-      const take = (outputs: Outputs) => {
-        images.set((outputs[OUTPUT] as Float32Array).subarray(0, Math.min(batch, labels.length - from) * size), from * size);
+      const take = (outputs: Outputs, name: string) => {
+        images.set((outputs[name] as Float32Array).subarray(0, Math.min(batch, labels.length - from) * size), from * size);
       };
-      const { preview } = options;
       await this.#session.repeat(ENTRY, inputs, {
         onStep: (done, total) => options.onStep?.(chunk * total + done, chunks * total),
         signal: options.signal,
         look: preview && {
           every: preview.every,
-          names: [OUTPUT],
+          names: [HEADING_FOR],
           see: (outputs) => {
-            take(outputs);
+            take(outputs, HEADING_FOR);
             return preview.show(samples);
           },
         },
       });
-      take(await this.#session.read([OUTPUT]));
+      take(await this.#session.read([OUTPUT]), OUTPUT);
     }
     return samples;
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
-import { ddimTable, dpmSolverTable, respace, type Schedule, schedule } from "../../src/diffusion/schedule.js";
+import { ddimTable, dpmSolverTable, respace, type Schedule, schedule, solverSteps } from "../../src/diffusion/schedule.js";
 import { golden } from "../golden.js";
 
 const file = golden("schedules");
@@ -109,4 +109,13 @@ test("DPM-Solver++: published timesteps, and one step of exact eps lands on x0",
   expect(x).toBeCloseTo(x0, 12);
   expect(refused(() => dpmSolverTable(1000))).toContain("DIT4104");
   expect([...dpmSolverTable(1).timesteps]).toEqual([999]);
+});
+
+test("DPM-Solver++ takes a number of steps, and says so of anything else", () => {
+  expect([solverSteps("20"), solverSteps(" 10 ")]).toEqual([20, 10]);
+  for (const text of ["", "10,15,20", "ddim50", "fast", "-5", "2.5"]) {
+    const message = refused(() => solverSteps(text));
+    expect(message).toContain(`error DIT4104: respacing "${text}" does not say how many steps DPM-Solver++ takes`);
+    expect(message).toMatch(/one whole number from 1 to 999[\s\S]*respacing=20/);
+  }
 });

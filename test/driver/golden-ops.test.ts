@@ -4,15 +4,8 @@
  * `d<input>` is compared too. Tolerances are the manifest's. Each with the kernels that are chosen and with the naive ones alone.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  hybridLoss,
-  type Images,
-  qSample,
-  reverseParts,
-  reverseStep,
-  type SamplerSettings,
-  stepRow,
-} from "../../src/diffusion/process.js";
+import { hybridLoss, type Images, qSample } from "../../src/diffusion/process.js";
+import { posterior, reverseStep, type SamplerSettings, stepRow, stepTable } from "../../src/diffusion/reverse-step.js";
 import { schedule } from "../../src/diffusion/schedule.js";
 import { input } from "../../src/dsl/declare.js";
 import { dot, gather, gelu, mean, named, normalize, silu, softmax, sum } from "../../src/dsl/functions.js";
@@ -234,11 +227,11 @@ describe.each([
       const stored = storedOf("reverse_step");
       const traced = trace("main", () => {
         const [x, noise, out] = [stored.f32("x", images), stored.f32("noise", images), stored.f32("model_out", images)];
-        const row = stepRow(schedule("", 1000), settings, input("step", "", {}, "i32"));
-        const next = reverseStep(settings, row, x, out, noise);
+        const row = stepRow(stepTable("", settings), input("step", "", {}, "i32"));
+        const { x: next, x0 } = reverseStep(settings, row, x, out, { noise });
         if (settings.sampler === "ddim") return { [label]: next };
         const prefix = settings.clipDenoised ? "clip." : "";
-        const { x0, mean: average, logVariance } = reverseParts(row, x, out, settings.clipDenoised);
+        const { mean: average, logVariance } = posterior(row, x, out, x0);
         return {
           [label]: next,
           [`${prefix}pred_x0`]: x0,

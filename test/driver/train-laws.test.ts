@@ -206,7 +206,7 @@ test("a step that is not finite changes nothing, and the next one goes on", asyn
   }
 });
 
-test.each(["ddim", "ddpm"])("%s samples do not depend on the batch", async (sampler) => {
+test.each(["ddim", "ddpm", "dpm_solver++"])("%s samples do not depend on the batch", async (sampler) => {
   const { bundle } = await program(["sample"], `sampler=${sampler}`, "respacing=6", "guidance=2", "guidedChannels=1");
   const weights = new Map([...freshWeights(bundle, 5)]);
   // Fresh output layers are zero and would hide a mistake behind them.
