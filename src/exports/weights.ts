@@ -1,26 +1,26 @@
-/** The weights that an export takes along: a safetensors file held against the model's parameters, read a tensor at a time. */
-import { readFileRange } from "../formats/files.js";
-import { toFloat32 } from "../formats/floats.js";
-import { elements } from "../formats/safetensors.js";
-import { readSafetensorsHeader } from "../formats/safetensors-file.js";
+/** The weights that an export takes along, held against the model's parameters and read a tensor at a time. */
 import { checkFinite, checkStateDict } from "../formats/state-dict.js";
+import { asFloat32, type TensorView } from "../formats/tensor-view.js";
 import type { ExportedModel } from "./model.js";
 
 export interface ExportedWeights {
-  /** A parameter's values, row-major. Errors: DIT4001, DIT4207 (a weight is not finite). */
+  /** A parameter's values, row-major. Errors: those of reading, DIT4207 (a weight is not finite). */
   read(name: string): Promise<Float32Array>;
 }
 
-/** Errors: DIT4001, those of a safetensors header, DIT4206 (names or shapes are not the model's). */
-export async function openWeights(path: string, model: ExportedModel): Promise<ExportedWeights> {
-  const { entries } = await readSafetensorsHeader(path);
-  const parameters = model.forward.params.map(({ name, type }) => ({ name, shape: type.shape as readonly number[] }));
-  checkStateDict(path, entries, { model: { name: model.name, preset: model.preset ?? "" }, parameters });
+/** `label` names where the tensors come from. Error: DIT4206 (names or shapes are not the model's). */
+export function exportedWeights(
+  label: string,
+  tensors: ReadonlyMap<string, TensorView>,
+  { name: title, preset = "", forward }: ExportedModel,
+): ExportedWeights {
+  const parameters = forward.params.map(({ name, type }) => ({ name, shape: type.shape as readonly number[] }));
+  checkStateDict(label, tensors, { model: { name: title, preset }, parameters });
   return {
     read: async (name) => {
-      const { dtype, shape, begin, end } = entries.get(name)!;
-      const values = toFloat32({ dtype, shape, data: elements(dtype, await readFileRange(path, begin, end)) })!;
-      checkFinite(path, name, shape, values);
+      const view = asFloat32(name, tensors.get(name)!);
+      const values = (await view.read()) as Float32Array;
+      checkFinite(label, name, view.shape, values);
       return values;
     },
   };
