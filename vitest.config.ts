@@ -82,7 +82,7 @@ export default defineConfig({
         ["test/**/*.test.ts"],
         {},
         {
-          exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**"],
+          exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**", "**/node_modules/**"],
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -1,5 +1,4 @@
 /** All commands; `cli` runs one of them to its exit code. Commands are files of this folder that register themselves. */
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { register as compile } from "./compile.js";
 import { register as doctor } from "./doctor.js";
@@ -7,6 +6,7 @@ import { register as exporting } from "./export.js";
 import { register as importing } from "./import.js";
 import { register as inspect } from "./inspect.js";
 import { exitCode, type Io, terminal } from "./io.js";
+import { packageVersion } from "./options.js";
 import { register as profile } from "./profile.js";
 import { register as run } from "./run.js";
 import { register as sample } from "./sample.js";
@@ -25,10 +25,9 @@ function wantsJson(args: readonly string[]): boolean {
 }
 
 function commands(io: Io, json: boolean): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   const program = new Command("dit-compile")
     .description("Compiles a Diffusion Transformer written as one typed TypeScript file to WGSL kernels that train and sample.")
-    .version(version)
+    .version(packageVersion())
     .exitOverride()
     .configureOutput({
       writeOut: (text) => io.out(text),

@@ -7,12 +7,14 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { type ModelFlags, PRESET, SET } from "./checkpoint-file.js";
 import { type Io, printJson } from "./io.js";
-import { collect, jsonOption, whichOption } from "./options.js";
+import { collect, jsonOption, packageVersion, whichOption } from "./options.js";
 
 export interface ExportFlags extends ModelFlags {
   readonly output: string;
   readonly format: string;
   readonly which: "ema" | "model";
+  readonly weights?: string;
+  readonly external?: boolean;
   readonly json?: boolean;
 }
 
@@ -35,6 +37,10 @@ const formats: Readonly<Record<string, Format>> = {
     what: "weights as diffusers' DiTTransformer2DModel has them; with a folder as FILE, its config.json too",
     write: (from, flags) => weights(from, flags, diffusers),
   },
+  onnx: {
+    what: "the forward pass with its weights, opset 17, for runtimes without WebGPU",
+    write: async (from, flags) => (await import("./export-graph.js")).exportOnnx(from, flags, packageVersion()),
+  },
 };
 
 export function register(program: Command, io: Io): void {
@@ -43,12 +49,17 @@ export function register(program: Command, io: Io): void {
   program
     .command("export")
     .description("write a model in the form that another program reads")
-    .argument("<from>", "a folder that `dit-compile train` wrote, or a file of weights of any kind that import takes")
+    .argument(
+      "<from>",
+      "a folder that `dit-compile train` wrote, a file of weights of any kind that import takes, or, for onnx, a model file with --weights",
+    )
     .requiredOption("-o, --output <file>", "where it goes")
     .addOption(new Option("-f, --format <name>", list.join("; ")).choices(names).default("safetensors"))
     .addOption(whichOption())
     .option("-p, --preset <name>", PRESET)
     .option("-s, --set <key=value>", SET, collect, [])
+    .option("-w, --weights <file>", "the weights of a model file")
+    .option("--external", "onnx: the weights in FILE.data in any case, not only where they are larger than 2 GB")
     .addOption(jsonOption())
     .action(async (from: string, flags: ExportFlags) => {
       const { said, facts } = await formats[flags.format]!.write(from, flags, io);

@@ -1,4 +1,5 @@
 /** Readers of option values, for commander. */
+import { readFileSync } from "node:fs";
 import { Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 
@@ -73,3 +74,7 @@ const bytes =
     const n = Math.floor(Number(number) * UNITS[unit]!);
     return Number.isSafeInteger(n) && n > 0 ? n : fail("DIT7001", `${option} ${text}: expected bytes, like 512MiB or 1.5GiB`);
   };
+
+/** This package's own. */
+export const packageVersion = (): string =>
+  (JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }).version;

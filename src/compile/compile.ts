@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { type LoweredProgram, type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
-import type { EntrySpec, Schedule, TracedModel } from "../dsl/model.js";
+import type { EntrySpec, ModelDefinition, Schedule, TracedModel } from "../dsl/model.js";
 import { parseSettings, suggestion } from "../dsl/settings.js";
 import { placedAt } from "../dsl/sites.js";
 import { type ParamDecl, type Traced, trace } from "../dsl/trace.js";
@@ -70,25 +70,41 @@ export interface Compiled {
   readonly kernels: Module;
 }
 
-/** Compiles a model file. Errors: DitError with place and help for anything wrong in file, settings or options. */
-export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
+/** A model file under one config, as its trace records it. */
+export interface TracedFile {
+  readonly definition: ModelDefinition;
+  readonly preset: string | undefined;
+  readonly config: TracedModel["config"];
+  readonly fns: readonly Traced[];
+  readonly schedules: readonly ScheduleSpec[];
+}
+
+/** Loads a model file and traces its entries: where every use of a model begins. Errors: DitError, as for `compile`. */
+export async function traceFile(
+  file: string,
+  options: Pick<CompileOptions, "preset" | "set" | "defaults" | "dtype" | "entries"> = {},
+): Promise<TracedFile> {
   // The model imports "dit-compile": this very instance, handed in late because it contains this function.
-  const model = loadModel(file, { library: await import("../index.js") });
-  const settings = parseSettings(model.definition, options.preset, options.set, {
+  const { definition } = loadModel(file, { library: await import("../index.js") });
+  const { preset, config } = parseSettings(definition, options.preset, options.set, {
     ...(options.dtype === "f16" ? { lossScaling: true } : {}),
     ...options.defaults,
   });
-  const problem = model.definition.check?.(settings.config) ?? model.definition.objective?.check?.(settings.config);
+  const problem = definition.check?.(config) ?? definition.objective?.check?.(config);
   if (problem)
-    fail("DIT1104", `${model.definition.name} cannot be built: ${problem}`, {
+    fail("DIT1104", `${definition.name} cannot be built: ${problem}`, {
       help: "change the preset or the settings (--set)",
     });
+  const configured = placedAt(definition.site, () => definition.configured(config));
+  return { definition, preset, config, ...traceEntries(configured, definition.objective, config, options.entries) };
+}
+
+/** Compiles a model file. Errors: DitError with place and help for anything wrong in file, settings or options. */
+export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
+  const { definition, preset, config, ...traced } = await traceFile(file, options);
   const batch = checkedBatch(options.batch ?? 1);
   const profile = targetProfile(options.target ?? "web", options.dtype === "f16");
   const choices = checkedChoices(options.choices ?? {});
-
-  const configured = placedAt(model.definition.site, () => model.definition.configured(settings.config));
-  const traced = traceEntries(configured, model.definition.objective, settings.config, options.entries);
   const graph: Module = { stage: "graph", fns: traced.fns.map((t) => t.fn) };
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
@@ -127,7 +143,7 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
   const unhashed: Omit<Program, "hash" | "report"> = {
     format: FORMAT,
     version: VERSION,
-    model: { name: model.definition.name, preset: settings.preset ?? "", config: settings.config },
+    model: { name: definition.name, preset: preset ?? "", config },
     profile,
     batch,
     storages: lowered.storages,
@@ -141,9 +157,9 @@ export async function compile(file: string, options: CompileOptions = {}): Promi
     .update(JSON.stringify(lowered.wgsl))
     .update(bytes)
     .digest("hex");
-  const { gflops } = model.definition;
+  const { gflops } = definition;
   const facts = report({ ...unhashed, hash, report: {} }, stages, traced.schedules, {
-    gflops: gflops?.(settings.config),
+    gflops: gflops?.(config),
     fitted: fit?.fitted ?? [],
   });
   const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
