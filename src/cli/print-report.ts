@@ -21,15 +21,22 @@ const kinds: readonly StorageKind[] = [
 
 /** What a training run computes, in 10⁹ multiply-adds: a backward pass counts as two forward passes, as in the paper. */
 export interface TrainingCompute {
+  /** The global one: what lies on the device at a time, times how often a step accumulates. */
   readonly batch: number;
   readonly steps: number;
+  /** Of one forward pass of one sample, as it is printed. */
+  readonly each: string;
   readonly gflops: number;
 }
 
 /** Of the number of Gflops that is printed, so that what stands in a report or a paper can be worked out from it. Without any: undefined. */
-export function trainingCompute({ gflops, gmacs, batch }: Report, steps: number): TrainingCompute | undefined {
-  const each = gflops ?? gmacs;
-  return each === undefined ? undefined : { batch, steps, gflops: Number(printed(each)) * batch * steps * 3 };
+export function trainingCompute({ gflops, gmacs, batch: atATime }: Report, program: Program, steps: number) {
+  const { accumulate } = program.model.config;
+  const batch = atATime * (typeof accumulate === "number" ? accumulate : 1);
+  const counted = gflops ?? gmacs;
+  if (counted === undefined) return undefined;
+  const each = printed(counted);
+  return { batch, steps, each, gflops: Number(each) * batch * steps * 3 } satisfies TrainingCompute;
 }
 
 export function printReport(report: Report, program: Program, training?: TrainingCompute): string {
@@ -48,7 +55,7 @@ export function printReport(report: Report, program: Program, training?: Trainin
           ? [
               [
                 "training",
-                `${training.gflops.toExponential(2)} Gflops (… × ${whole(training.batch)} × ${whole(training.steps)} steps × 3)`,
+                `${training.gflops.toExponential(2)} Gflops (${training.each} × ${whole(training.batch)} × ${whole(training.steps)} steps × 3)`,
               ],
             ]
           : []),
