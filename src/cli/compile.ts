@@ -36,7 +36,11 @@ export function register(program: Command, io: Io): void {
       "batch that choices and report are for; the program runs at any; default: 1",
       wholeNumber("--batch"),
     )
-    .option("--steps <n>", "report what a training run of so many steps at --batch computes", wholeNumber("--steps"))
+    .option(
+      "--steps <n>",
+      "report what a training run of so many steps computes; its batch is --batch × accumulate",
+      wholeNumber("--steps"),
+    )
     .option("-e, --entry <name>", "compile this entry alone; repeatable; default: all", commaList)
     .option("-o, --output <dir>", "write the bundle to this folder; without it nothing is written")
     .addOption(new Option("--emit <what>", "print this").choices(["ir", "wgsl", "plan", "report"]))
@@ -96,7 +100,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
   }
   if (flags.steps !== undefined && flags.batch === undefined) {
     fail("DIT7001", "--steps is about a training run, whose work depends on the batch", {
-      help: "give --batch, like --batch 256",
+      help: "give --batch, like --batch 16 with --set accumulate=16",
     });
   }
   const tuning = flags.tuning === undefined ? undefined : await tuned(flags.tuning, flags.tuningFor);
@@ -129,7 +133,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
   }
   const { emit } = flags;
   const { printReport, trainingCompute } = await import("./print-report.js");
-  const training = flags.steps === undefined ? undefined : trainingCompute(report, flags.steps);
+  const training = flags.steps === undefined ? undefined : trainingCompute(report, bundle.program, flags.steps);
   if (flags.json) {
     const { hash, model: described, profile } = bundle.program;
     printJson(io, {

@@ -46,7 +46,7 @@ describe("the printed report", () => {
   });
 
   test("says what a training run computes, from batch and steps", { timeout: 120_000 }, async () => {
-    const run = ["--preset", "DiT-XL/2", "--entry", "forward", "--batch", "256", "--steps", "400000"];
+    const run = ["--preset", "DiT-XL/2", "--entry", "forward", "--batch", "16", "--set", "accumulate=16", "--steps", "400000"];
     expect((await dit(model("dit"), ...run)).out).toMatch(/training +3\.64e\+10 Gflops \(118\.64 × 256 × 400,000 steps × 3\)/);
     const { training } = JSON.parse((await dit(model("dit"), ...run, "--json")).out);
     expect(training.gflops).toBeCloseTo(118.64 * 256 * 400_000 * 3, 0);
