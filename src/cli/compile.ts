@@ -9,6 +9,7 @@ interface Flags {
   readonly preset?: string;
   readonly set: readonly string[];
   readonly batch?: number;
+  readonly steps?: number;
   readonly entry?: readonly string[];
   readonly output?: string;
   readonly emit?: "ir" | "wgsl" | "plan" | "report";
@@ -34,6 +35,11 @@ export function register(program: Command, io: Io): void {
       "-b, --batch <n>",
       "batch that choices and report are for; the program runs at any; default: 1",
       wholeNumber("--batch"),
+    )
+    .option(
+      "--steps <n>",
+      "report what a training run of so many steps computes; its batch is --batch × accumulate",
+      wholeNumber("--steps"),
     )
     .option("-e, --entry <name>", "compile this entry alone; repeatable; default: all", commaList)
     .option("-o, --output <dir>", "write the bundle to this folder; without it nothing is written")
@@ -92,6 +98,11 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
   if (flags.tuningFor !== undefined && flags.tuning === undefined) {
     fail("DIT7001", "--tuning-for is about a tuning file", { help: "name it with --tuning" });
   }
+  if (flags.steps !== undefined && flags.batch === undefined) {
+    fail("DIT7001", "--steps is about a training run, whose work depends on the batch", {
+      help: "give --batch, like --batch 16 with --set accumulate=16",
+    });
+  }
   const tuning = flags.tuning === undefined ? undefined : await tuned(flags.tuning, flags.tuningFor);
   const compiled = await compile(model, {
     set: flags.set,
@@ -121,16 +132,20 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     io.err(`wrote ${flags.output}: ${files.length} files, program ${bundle.program.hash.slice(0, 12)}\n`);
   }
   const { emit } = flags;
+  const { printReport, trainingCompute } = await import("./print-report.js");
+  const training = flags.steps === undefined ? undefined : trainingCompute(report, bundle.program, flags.steps);
   if (flags.json) {
     const { hash, model: described, profile } = bundle.program;
-    printJson(io, { model: described, program: hash, target: profile.name, output: flags.output ?? null, report });
+    printJson(io, {
+      ...{ model: described, program: hash, target: profile.name, output: flags.output ?? null, report },
+      ...(training ? { training } : {}),
+    });
   } else if (emit === "ir") io.out(printModule(kernels));
   else if (emit === "wgsl" || emit === "plan") {
     const { planText, wgslText } = await import("../compile/listing.js");
     io.out(emit === "wgsl" ? wgslText(bundle) : planText(bundle.program));
   } else if (emit === "report" || printAfter === undefined) {
-    const { printReport } = await import("./print-report.js");
-    io.out(printReport(report, bundle.program));
+    io.out(printReport(report, bundle.program, training));
   }
 }
 

@@ -19,7 +19,27 @@ const kinds: readonly StorageKind[] = [
   ] as const),
 ];
 
-export function printReport(report: Report, program: Program): string {
+/** What a training run computes, in 10⁹ multiply-adds: a backward pass counts as two forward passes, as in the paper. */
+export interface TrainingCompute {
+  /** The global one: what lies on the device at a time, times how often a step accumulates. */
+  readonly batch: number;
+  readonly steps: number;
+  /** Of one forward pass of one sample, as it is printed. */
+  readonly each: string;
+  readonly gflops: number;
+}
+
+/** Of the number of Gflops that is printed, so that what stands in a report or a paper can be worked out from it. Without any: undefined. */
+export function trainingCompute({ gflops, gmacs, batch: atATime }: Report, program: Program, steps: number) {
+  const { accumulate } = program.model.config;
+  const batch = atATime * (typeof accumulate === "number" ? accumulate : 1);
+  const counted = gflops ?? gmacs;
+  if (counted === undefined) return undefined;
+  const each = printed(counted);
+  return { batch, steps, each, gflops: Number(each) * batch * steps * 3 } satisfies TrainingCompute;
+}
+
+export function printReport(report: Report, program: Program, training?: TrainingCompute): string {
   const { model, profile, hash } = program;
   return [
     `${model.name}${model.preset ? ` ${model.preset}` : ""}`,
@@ -30,9 +50,15 @@ export function printReport(report: Report, program: Program): string {
         ["target", profile.name],
         ["batch", whole(report.batch)],
         ["parameters", `${whole(report.parameters)} (${whole(report.trainable)} of them trained)`],
-        ...(report.gflops === undefined
-          ? []
-          : [["Gflops", `${gflops(report.gflops)} (10⁹ multiply-adds of one forward pass of one sample, as the paper counts)`]]),
+        ...gflopsRows(report),
+        ...(training
+          ? [
+              [
+                "training",
+                `${training.gflops.toExponential(2)} Gflops (${training.each} × ${whole(training.batch)} × ${whole(training.steps)} steps × 3)`,
+              ],
+            ]
+          : []),
         ["kernels", whole(report.kernels)],
       ],
       [],
@@ -49,8 +75,18 @@ export function printReport(report: Report, program: Program): string {
   ].join("\n");
 }
 
+/** As the paper counts where the model says how, and what the graph has. */
+function gflopsRows({ gflops, gmacs }: Report): string[][] {
+  const what = "10⁹ multiply-adds of one forward pass of one sample";
+  const exact = gmacs === undefined ? undefined : String(Number(gmacs.toFixed(9)));
+  if (gflops === undefined) return exact === undefined ? [] : [["Gflops", `${exact} (${what})`]];
+  return [
+    ["Gflops", `${printed(gflops)} (${what}, as the paper counts${exact === undefined ? "" : `; ${exact} in matrix products`})`],
+  ];
+}
+
 /** As the paper prints them; small models keep three digits. */
-const gflops = (n: number): string => (n >= 0.1 ? n.toFixed(2) : n.toPrecision(3));
+const printed = (n: number): string => (n >= 0.1 ? n.toFixed(2) : n.toPrecision(3));
 
 function opsTable({ ops }: Report): string {
   const fns = [...new Set(ops.flatMap(({ nodes }) => Object.keys(nodes)))];

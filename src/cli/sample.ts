@@ -103,11 +103,17 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
   const { bundle, folder } = await open(what, flags);
   const file = flags.weights ?? weightsBeside(what, folder);
   const weights = await readWeights(file, bundle.program);
+  const unconditional = bundle.program.model.config.numClasses === 0;
+  if (unconditional && flags.class) {
+    fail("DIT7001", "--class: this model has no classes (numClasses=0)", {
+      help: "leave --class out; --count says how many images",
+    });
+  }
   const classes = flags.class ?? allClasses(bundle);
   const labels = Array.from({ length: flags.count ?? classes.length }, (_, i) => classes[i % classes.length]!);
   const dawn = await requestDevice();
   const meter = progress("drawing", { print: (line) => io.err(`${line}\n`) });
-  const columns = flags.columns ?? Math.min(labels.length, classes.length);
+  const columns = flags.columns ?? Math.min(labels.length, unconditional ? 10 : classes.length);
   const picture = (images: Float32Array, shape: readonly number[]) => gridPng(images, shape, { columns, scale: flags.scale });
   try {
     const { images, shape } = await sample({
@@ -197,6 +203,6 @@ function weightsBeside(what: string, folder: string | undefined): string {
 
 function allClasses({ program }: Bundle): number[] {
   const { numClasses } = program.model.config;
-  const count = typeof numClasses === "number" ? Math.min(10, numClasses) : 1;
+  const count = typeof numClasses === "number" ? Math.max(1, Math.min(10, numClasses)) : 1;
   return Array.from({ length: count }, (_, i) => i);
 }

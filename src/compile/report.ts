@@ -28,6 +28,8 @@ export interface Report {
   readonly trainable: number;
   /** Multiply-adds of one forward pass of one sample in 10⁹, counted as the paper counts. */
   readonly gflops?: number;
+  /** The same counted in the graph: the multiply-adds of its matrix products. Only where the entry forward is compiled. */
+  readonly gmacs?: number;
   readonly batch: number;
   /** Nodes per function after each pass. */
   readonly ops: readonly { readonly pass: string; readonly nodes: Readonly<Record<string, number>> }[];
@@ -68,10 +70,12 @@ export function report(
     };
   });
   const bytes = peak(pack(program, batch));
+  const forward = entries.find(({ name }) => name === "forward");
   return {
     parameters: count(true),
     trainable: count(false),
     ...(gflops === undefined ? {} : { gflops }),
+    ...(forward ? { gmacs: forward.macs / batch / 1e9 } : {}),
     batch,
     ops: stages.map(({ pass, module }) => ({
       pass,

@@ -84,6 +84,8 @@ export function inMemory(set: ImageSet): ImageSource {
  */
 export function checkClasses({ name, train: { classes } }: DataSet, numClasses: number): string | undefined {
   const help = `--set numClasses=${classes.length} makes a model of ${classes.length === 1 ? "one class" : "these classes"}`;
+  // A model without classes learns all images alike.
+  if (numClasses === 0) return undefined;
   if (classes.length > numClasses) {
     fail("DIT4042", `${name} has ${classes.length} classes, the model ${numClasses}`, { notes: [listed(classes)], help });
   }

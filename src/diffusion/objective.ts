@@ -1,7 +1,8 @@
 /**
  * What a diffusion model is for, as entries: forward, loss_and_grad, train_step (or accumulate and update), sample_step, and the schedule
  * `sample`. The model takes x [batch channel height width], t and y [batch] i32 and gives `out`: the predicted noise, and the variance in
- * as many channels again where it learns sigma. Its config has numClasses and classDropoutProb; the null class is number numClasses.
+ * as many channels again where it learns sigma. Its config has numClasses and classDropoutProb; the null class is number numClasses. With
+ * numClasses 0 there is no y, in the model or in any entry, and no guidance.
  */
 import { type DrawKey, draw, input } from "../dsl/declare.js";
 import { demandInputs, demandNumbers, demandOut } from "../dsl/demands.js";
@@ -18,7 +19,7 @@ import type { AnyTensor, Tensor } from "../dsl/tensor.js";
 import { trainingEntries } from "../training/entries.js";
 import { gradientResults, optimizerConfig, optimizerProblem, stepCounter } from "../training/gradient.js";
 import type { OptimizerSettings } from "../training/optimizer.js";
-import { guided, hybridLoss, type Images, qSample } from "./process.js";
+import { guided, hybridLoss, type Images, type Labels, qSample } from "./process.js";
 import { isNoisy, reverseStep, type SamplerSettings, samplers, stepRow, stepTable } from "./reverse-step.js";
 import { schedule } from "./schedule.js";
 
@@ -54,27 +55,32 @@ const timesteps = 1000;
 
 function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue>>): readonly EntrySpec[] {
   const c = values as unknown as DiffusionConfig;
-  demandInputs("diffusion", model, { x: ["f32", "batch channel height width"], t: ["i32", "batch"], y: ["i32", "batch"] });
   demandNumbers("diffusion", model, {
     numClasses: "how many classes there are",
     classDropoutProb: "the share of samples that are trained without their class",
+  });
+  const classes = c.numClasses > 0;
+  demandInputs("diffusion", model, {
+    x: ["f32", "batch channel height width"],
+    t: ["i32", "batch"],
+    ...(classes ? { y: ["i32", "batch"] } : {}),
   });
   const process = schedule("", timesteps);
   const { type } = model.inputs.x!;
   const sizes = { channel: type.shape[1] as number, height: type.shape[2] as number, width: type.shape[3] as number };
   const images = (name: string, kind: "input" | "state" = "input"): Images =>
     input(name, "batch channel height width", sizes, "f32", kind);
-  const labels = () => input("y", "batch", {}, "i32");
+  const labels = (): Labels => (classes ? input("y", "batch", {}, "i32") : undefined);
   const ofOut = { channel: [sizes.channel, 2 * sizes.channel], height: [sizes.height], width: [sizes.width] };
-  const run = (x: Images, t: AnyTensor, y: AnyTensor): Images =>
-    demandOut("diffusion", model, model.forward({ x, t, y }), "batch channel height width", ofOut);
+  const run = (x: Images, t: AnyTensor, y: Labels): Images =>
+    demandOut("diffusion", model, model.forward({ x, t, ...(y ? { y } : {}) }), "batch channel height width", ofOut);
   /** Seed and first sample are inputs only where something is drawn. */
   const keyAt = (step: Tensor<"", "i32">): DrawKey =>
     c.draws === "inputs"
       ? { seed: scalar(0, "u32"), step, first: scalar(0, "i32") }
       : { seed: input("seed", "", {}, "u32"), step, first: input("first", "", {}, "i32") };
 
-  const losses = (xStart: Images, t: Tensor<"batch", "i32">, y: Tensor<"batch", "i32">, noise: Images) => {
+  const losses = (xStart: Images, t: Tensor<"batch", "i32">, y: Labels, noise: Images) => {
     const xt = qSample(process, xStart, t, noise);
     const { mse, vb, loss } = hybridLoss(process, run(xt, t, y), xStart, xt, noise, t);
     return { mse, ...(vb ? { vb } : {}), loss: mean(loss, "batch") };
@@ -98,14 +104,18 @@ function entries(model: TracedModel, values: Readonly<Record<string, ConfigValue
     const t = draw.int("draw.t", "batch", {}, timesteps, key);
     const noise = draw.normal("draw.noise", "batch channel height width", sizes, key);
     const y = labels();
-    const label =
-      c.classDropoutProb > 0 ? where(draw.bernoulli("draw.drop", "batch", {}, c.classDropoutProb, key), c.numClasses, y) : y;
+    const label: Labels =
+      y && c.classDropoutProb > 0 ? where(draw.bernoulli("draw.drop", "batch", {}, c.classDropoutProb, key), c.numClasses, y) : y;
     const { loss, mse, vb } = losses(xStart, t, label, noise);
     return { loss, mse: mean(mse, "batch"), ...(vb ? { vb: mean(vb, "batch") } : {}) };
   };
 
   const sampling = stepTable(c.respacing, c, timesteps);
-  const guidance = { scale: c.classDropoutProb > 0 ? c.guidance : 1, guidedChannels: c.guidedChannels, nullClass: c.numClasses };
+  const guidance = {
+    scale: classes && c.classDropoutProb > 0 ? c.guidance : 1,
+    guidedChannels: c.guidedChannels,
+    nullClass: c.numClasses,
+  };
 
   const sampleStep = () => {
     const x = images("x", "state");
@@ -147,6 +157,8 @@ function schedules(values: Readonly<Record<string, ConfigValue>>): readonly Segm
 function check(values: Readonly<Record<string, ConfigValue>>): string | undefined {
   const c = values as unknown as DiffusionConfig;
   if (!(c.guidance >= 0)) return `guidance is ${c.guidance}, expected 0 or more (1: none)`;
+  if (c.numClasses === 0 && c.guidance !== 1)
+    return `guidance is ${c.guidance}, but a model without classes (numClasses=0) has nothing to be guided by: set guidance=1`;
   if (!(Number.isInteger(c.guidedChannels) && c.guidedChannels > 0))
     return `guidedChannels is ${c.guidedChannels}, expected a whole number from 1`;
   if (!(c.eta >= 0 && c.eta <= 1)) return `eta is ${c.eta}, expected 0 to 1`;

@@ -10,6 +10,8 @@ import type { Schedule } from "./schedule.js";
 
 export type Images = Tensor<"batch channel height width">;
 export type PerSample = Tensor<"batch">;
+/** A class for each sample; undefined for a model without classes. */
+export type Labels = Tensor<"batch", "i32"> | undefined;
 
 /** Columns of the training table, in order. */
 const columns = [
@@ -114,15 +116,15 @@ const gaussianCdf = (z: Images): Images =>
  * unconditional one by `scale`, on the first `guidedChannels` channels (3 in the official code). v stays conditional.
  */
 export function guided(
-  model: (x: Images, t: Tensor<"batch", "i32">, y: Tensor<"batch", "i32">) => Images,
+  model: (x: Images, t: Tensor<"batch", "i32">, y: Labels) => Images,
   x: Images,
   t: Tensor<"", "i32">,
-  y: Tensor<"batch", "i32">,
+  y: Labels,
   { scale, guidedChannels, nullClass }: { scale: number; guidedChannels: number; nullClass: number },
 ): Images {
   const batch = x.sizes.batch!;
   const at = (size: typeof batch) => t.expand("batch", { batch: size });
-  if (scale === 1) return model(x, at(batch), y);
+  if (scale === 1 || !y) return model(x, at(batch), y);
   const half = iota("guide", 2);
   const labels = where(half.eq(1).expand("guide batch", { batch }), nullClass, y.expand("guide batch", { guide: 2 }));
   const twice = named(x.expand("guide batch channel height width", { guide: 2 }), "guide batch channel height width").merge(

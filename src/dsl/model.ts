@@ -43,7 +43,10 @@ export function tensor<const A extends string, D extends DType = "f32">(
   return { axes, dtype: kind, type: typeOf(axes, sizes, kind) };
 }
 type Specs = Readonly<Record<string, TensorSpec>>;
-type Tensors<I extends Specs> = { readonly [N in keyof I]: Tensor<I[N]["axes"], I[N]["dtype"]> };
+/** What `inputs` returns: an input that this config does not have is undefined there, and so is its tensor in `forward`. */
+type MaybeSpecs = Readonly<Record<string, TensorSpec | undefined>>;
+type TensorOf<S> = S extends TensorSpec ? Tensor<S["axes"], S["dtype"]> : undefined;
+type Tensors<I extends MaybeSpecs> = { readonly [N in keyof I]: TensorOf<I[N]> };
 
 /** The network under one config, for whoever makes entries of it. */
 export interface TracedModel {
@@ -84,7 +87,7 @@ export interface Objective {
   check?(config: Readonly<Record<string, ConfigValue>>): string | undefined;
 }
 
-export interface ModelSpec<C extends ConfigKeys, I extends Specs> {
+export interface ModelSpec<C extends ConfigKeys, I extends MaybeSpecs> {
   readonly name: string;
   /** Keys with their defaults; `--set key=value` changes them. */
   readonly config: C;
@@ -116,7 +119,7 @@ export interface ModelDefinition {
 const definitions = new WeakSet<object>();
 export const isModelDefinition = (x: unknown): x is ModelDefinition => typeof x === "object" && x !== null && definitions.has(x);
 
-export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSpec<C, I>): ModelDefinition {
+export function defineModel<C extends ConfigKeys, I extends MaybeSpecs>(spec: ModelSpec<C, I>): ModelDefinition {
   const presets = (spec.presets ?? {}) as ModelDefinition["presets"];
   if (spec.defaultPreset !== undefined && !presets[spec.defaultPreset]) {
     refuse(
@@ -140,18 +143,18 @@ export function defineModel<C extends ConfigKeys, I extends Specs>(spec: ModelSp
     gflops: spec.gflops as ModelDefinition["gflops"],
     check: spec.check as ModelDefinition["check"],
     site,
-    configured: (config) => configured(spec as unknown as ModelSpec<ConfigKeys, Specs>, config, site),
+    configured: (config) => configured(spec as unknown as ModelSpec<ConfigKeys, MaybeSpecs>, config, site),
   };
   definitions.add(definition);
   return definition;
 }
 
 function configured(
-  spec: ModelSpec<ConfigKeys, Specs>,
+  spec: ModelSpec<ConfigKeys, MaybeSpecs>,
   config: Readonly<Record<string, ConfigValue>>,
   site: Site | undefined,
 ): TracedModel {
-  const inputs = spec.inputs(config);
+  const inputs = Object.fromEntries(Object.entries(spec.inputs(config)).flatMap(([name, s]) => (s ? [[name, s]] : []))) as Specs;
   return {
     name: spec.name,
     config,

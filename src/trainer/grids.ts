@@ -25,8 +25,8 @@ export class Grids {
     const { entries, model } = this.#bundle.program;
     if (!entries.some(({ name }) => name === "sample")) return;
     const { numClasses } = model.config;
-    const columns = Math.min(COLUMNS, typeof numClasses === "number" ? numClasses : 1);
-    const labels = Array.from({ length: this.#config.sampleCount }, (_, i) => i % columns);
+    const columns = Math.min(COLUMNS, typeof numClasses === "number" && numClasses > 0 ? numClasses : this.#config.sampleCount);
+    const labels = Array.from({ length: this.#config.sampleCount }, (_, i) => (numClasses === 0 ? 0 : i % columns));
     this.#sampler ??= await Sampler.create(this.#bundle, this.#device, { batch: Math.min(labels.length, 64) });
     await this.#sampler.use(await trainer.weights("ema"));
     await folder.grid(step, await this.#sampler.draw({ labels, seed: this.#config.seed }), columns);

@@ -16,7 +16,7 @@ export interface SampleOptions {
   readonly device: GPUDevice;
   /** What to sample with; the moving average of training, most often. */
   readonly weights: Weights;
-  /** The class of each image. */
+  /** The class of each image; of a model without classes, a 0 for each. */
   readonly labels: ArrayLike<number>;
   readonly seed: number;
   /** Images at a time. Default: all, at most 64. */
@@ -127,7 +127,10 @@ export class Sampler {
       const from = chunk * batch;
       // The last chunk is filled up with its own last label; those images are dropped.
       const y = Int32Array.from({ length: batch }, (_, i) => labels[Math.min(from + i, labels.length - 1)]!);
-      const inputs = { seed: Uint32Array.of(seed), first: Int32Array.of(first + from), y };
+      const inputs = {
+        ...{ seed: Uint32Array.of(seed), first: Int32Array.of(first + from) },
+        ...(sampleEntry(this.#bundle).inputs.some(({ name }) => name === "y") ? { y } : {}),
+      };
       const take = (outputs: Outputs, name: string) => {
         images.set((outputs[name] as Float32Array).subarray(0, Math.min(batch, labels.length - from) * size), from * size);
       };
@@ -155,12 +158,15 @@ export class Sampler {
 
 function check({ program }: Bundle, labels: ArrayLike<number>, seed: number, batch: number, first: number): void {
   const { numClasses } = program.model.config;
-  const classes = typeof numClasses === "number" ? numClasses : 2 ** 31;
+  const unconditional = numClasses === 0;
+  const classes = unconditional ? 1 : typeof numClasses === "number" ? numClasses : 2 ** 31;
   if (labels.length === 0) fail("DIT4221", "there is no label to sample", { help: "name at least one class" });
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i]!;
     if (!Number.isInteger(label) || label < 0 || label >= classes) {
-      fail("DIT4221", `class ${label} does not exist`, { help: `the model has the classes 0 to ${classes - 1}` });
+      fail("DIT4221", `class ${label} does not exist`, {
+        help: unconditional ? "the model has none; leave the class out" : `the model has the classes 0 to ${classes - 1}`,
+      });
     }
   }
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {

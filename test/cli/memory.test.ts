@@ -22,12 +22,12 @@ test("what is computed again is in the report", { timeout: 60_000 }, async () =>
   expect(out.slice(out.indexOf("train_step fitted"))).toBe(
     `train_step fitted to a budget: 6.67 MiB (6,998,016 bytes) with uniforms and staging, 7.44 MiB without; 0.23 % more operations
 computed again                      times
-map @ models/dit.graph.ts:132           2
-attended @ models/dit.graph.ts:145      1
-rows @ models/dit.graph.ts:145          1
-map @ models/dit.graph.ts:112           1
-hidden @ models/dit.graph.ts:111        1
-map @ models/dit.graph.ts:111           1
+map @ models/dit.graph.ts:164           2
+attended @ models/dit.graph.ts:176      1
+rows @ models/dit.graph.ts:176          1
+map @ models/dit.graph.ts:125           1
+hidden @ models/dit.graph.ts:124        1
+map @ models/dit.graph.ts:124           1
 `,
   );
 });

@@ -10,21 +10,31 @@ interface PaperModel {
   readonly block: string;
   readonly gflops_paper: number;
   readonly gflops_formula: number;
+  readonly gmacs_plain: number;
   readonly parameters: number;
+  readonly parameters_without_pos_embed: number;
 }
 
-const paper = (goldenJson("models.json") as PaperModel[]).filter((m) => m.latent === 32 && m.block === "adaln_zero");
+const paper = goldenJson("models.json") as PaperModel[];
 
-test("there are twelve", () => {
-  expect(paper.map((m) => m.model).sort()).toHaveLength(12);
+test("there are sixteen", () => {
+  expect(new Set(paper.map((m) => `${m.model} ${m.latent} ${m.block}`)).size).toBe(16);
 });
 
-test.each(paper)("DiT-$model", { timeout: 120_000 }, async ({ model: name, gflops_paper, gflops_formula, parameters }) => {
-  const { report } = await compile(model("dit"), { preset: `DiT-${name}`, entries: ["forward"] });
-  expect(report.parameters).toBe(parameters);
-  expect(report.gflops).toBeCloseTo(gflops_formula, 9);
-  // The paper rounds, and once cuts.
-  expect(Math.abs(report.gflops! - gflops_paper)).toBeLessThan(0.011);
+test.each(paper)("DiT-$model, $latent, $block", { timeout: 120_000 }, async (m) => {
+  const preset = `DiT-${m.model}${m.latent === 64 ? "-512" : ""}`;
+  const { report } = await compile(model("dit"), { preset, set: [`block=${m.block}`], entries: ["forward"] });
+  expect([report.parameters, report.trainable]).toEqual([m.parameters, m.parameters_without_pos_embed]);
+  expect(report.gflops).toBeCloseTo(m.gflops_formula, 9);
+  expect(report.gflops!.toFixed(2)).toBe(m.gflops_paper.toFixed(2));
+  expect(report.gmacs).toBeCloseTo(m.gmacs_plain, 9);
+});
+
+test("every size has a preset at 256 and at 512 pixels", async () => {
+  const { code, err } = await dit(model("dit"), "--preset", "none");
+  expect(code).not.toBe(0);
+  for (const size of ["S", "B", "L", "XL"])
+    for (const patch of [2, 4, 8]) for (const side of ["", "-512"]) expect(err).toContain(`DiT-${size}/${patch}${side}`);
 });
 
 describe("the printed report", () => {
@@ -32,7 +42,16 @@ describe("the printed report", () => {
     const { code, out } = await dit(model("dit"), "--preset", "DiT-XL/2", "--entry", "forward", "--emit", "report");
     expect(code).toBe(0);
     expect(out).toMatch(/parameters +675,129,632 /);
-    expect(out).toMatch(/Gflops +118\.64 /);
+    expect(out).toMatch(/Gflops +118\.64 .*as the paper counts; 118\.621421568 in matrix products/);
+  });
+
+  test("says what a training run computes, from batch and steps", { timeout: 120_000 }, async () => {
+    const run = ["--preset", "DiT-XL/2", "--entry", "forward", "--batch", "16", "--set", "accumulate=16", "--steps", "400000"];
+    expect((await dit(model("dit"), ...run)).out).toMatch(/training +3\.64e\+10 Gflops \(118\.64 × 256 × 400,000 steps × 3\)/);
+    const { training } = JSON.parse((await dit(model("dit"), ...run, "--json")).out);
+    expect(training.gflops).toBeCloseTo(118.64 * 256 * 400_000 * 3, 0);
+    const { code, err } = await dit(model("dit"), "--preset", "tiny", "--steps", "10");
+    expect([code, err]).toEqual([1, expect.stringContaining("give --batch")]);
   });
 
   test("has exact memory by kind that adds up, ops after each pass, and dispatches", async () => {

@@ -48,7 +48,7 @@ function runs(fn: Fn): Node[][] {
 
 /** The functions of the model whose texts the page shows: the statement itself, and the block that uses it. */
 function modelText(): string {
-  const start = source.findIndex((text) => text.startsWith("function block("));
+  const start = source.findIndex((text) => text.startsWith("function adaLNZero("));
   const end = source.indexOf("}", start);
   return [...source.slice(first - 1, last), "", ...source.slice(start, end + 1)].join("\n");
 }

@@ -14,11 +14,11 @@ import { checkExcerpts } from "./generated.js";
 const file = "models/dit.graph.ts";
 const source = readFileSync(join(import.meta.dirname, "../..", file), "utf8").split("\n");
 /** The block and the functions it is made of stand together: their lines, counted from 1. */
-const first = source.findIndex((text) => text.startsWith("function attention(")) + 1;
+const first = source.findIndex((text) => text.startsWith("function heads<")) + 1;
 const last =
   source.indexOf(
     "}",
-    source.findIndex((text) => text.startsWith("function block(")),
+    source.findIndex((text) => text.startsWith("function adaLNZero(")),
   ) + 1;
 const ofBlock = ({ loc }: Node): boolean => loc !== undefined && loc.line >= first && loc.line <= last;
 
