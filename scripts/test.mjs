@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { root } from "./dist.mjs";
+import { installApart } from "./install-apart.mjs";
 import { runVitest } from "./run-vitest.mjs";
 
 process.chdir(root);
@@ -20,6 +21,8 @@ step("build", process.execPath, ["scripts/build.mjs"]);
 check("typecheck", process.execPath, ["node_modules/typescript/lib/tsc.js", "--noEmit", "-p", "tsconfig.test.json"]);
 check("lint", process.execPath, ["node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."]);
 await fetchMissing();
+// Here, so that no two test files do it at once.
+installApart(join(root, "test/onnx/runtime"));
 
 const counts = runAll();
 const total = report(counts);
