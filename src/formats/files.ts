@@ -87,11 +87,6 @@ export async function readFileRange(path: string, begin: number, end: number): P
   return withFile(path, (file) => readRange(file, path, begin, end));
 }
 
-/** Size of a file in bytes. Error: DIT4001. */
-export async function fileSize(path: string): Promise<number> {
-  return withFile(path, async (file) => (await file.stat()).size);
-}
-
 /** What is in a folder, in the order of the names' code units on every system. Error: DIT4001. */
 export async function readFolder(path: string): Promise<Dirent[]> {
   try {
