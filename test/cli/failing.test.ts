@@ -98,7 +98,7 @@ describe("arguments", () => {
 
   test("after -- it is an argument", async () => {
     expect(await said("--", "--json")).toBe(
-      'error DIT7001: there is no command and no file "--json"\n  help: there are: compile, train, sample, run, profile, tune, doctor',
+      'error DIT7001: there is no command and no file "--json"\n  help: there are: compile, train, sample, run, import, export, inspect, profile, tune, doctor',
     );
   });
 });
