@@ -82,12 +82,14 @@ export default defineConfig({
         ["test/**/*.test.ts"],
         {},
         {
-          exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**", "**/node_modules/**"],
+          exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**", "test/torch/**", "**/node_modules/**"],
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       ),
+      // `npm run test:torch`: what is exported, in PyTorch itself.
+      project("torch", ["test/torch/**/*.test.ts"], {}, patient),
       project("null", ["test/null/**/*.test.ts"], {}, patient),
       gpu("lavapipe-4", "lavapipe", 4, ["gpu"]),
       gpu("lavapipe-8", "lavapipe", 8, ["gpu", "driver"]),

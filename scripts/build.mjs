@@ -12,7 +12,7 @@ process.chdir(root);
 rmSync("dist", { recursive: true, force: true });
 execFileSync(process.execPath, [require.resolve("typescript/lib/tsc.js"), "-p", "tsconfig.json"], { stdio: "inherit" });
 for (const file of readdirSync("src", { recursive: true })) {
-  if (file.endsWith(".wgsl")) cpSync(join("src", file), join("dist", file));
+  if (/\.(wgsl|py)$/.test(file)) cpSync(join("src", file), join("dist", file));
 }
 if (existsSync("src/runtime/web.ts")) {
   const { rolldown } = await import("rolldown");

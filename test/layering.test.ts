@@ -34,7 +34,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
   trainer: ["chart", "checkpoints", "data", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],
   // The graph for other programs: ONNX and PyTorch.
-  exports: ["compile", "passes", "dsl", "formats", "ir", "program", "diagnostics"],
+  exports: ["compile", "checkpoints", "passes", "diffusion", "dsl", "formats", "ir", "program", "diagnostics"],
   // What Node does with a bundle: read it, give it weights, run it.
   node: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   // Of the compiler it sees compile(), and what it prints: passes and their IR.

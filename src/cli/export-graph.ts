@@ -39,9 +39,25 @@ export async function exportOnnx(from: string, flags: ExportFlags, version: stri
   });
 }
 
-async function modelOf({ file, preset, set }: Found): Promise<ExportedModel> {
+/** `--format torch`: the program alone, which reads weights itself. */
+export async function exportTorch(from: string, flags: ExportFlags): Promise<Exported> {
+  if (from.endsWith(".ts") && flags.weights !== undefined) {
+    fail("DIT7001", "--weights has no place in --format torch: the file reads weights when it runs", { help: "leave it out" });
+  }
+  const use = async (found: Pick<Found, "file" | "preset" | "set">): Promise<Exported> => {
+    const { writeTorch } = await import("../exports/torch/write.js");
+    const model = await modelOf(found, true);
+    await writeTorch(flags.output, model);
+    const said = `${titleOf(model)}, model${model.loss ? ", loss and training" : ""}`;
+    return { said, facts: { preset: model.preset ?? null, config: model.config } };
+  };
+  const { preset, set } = flags;
+  return from.endsWith(".ts") ? use({ file: from, preset, set }) : withFound(from, flags, use);
+}
+
+async function modelOf({ file, preset, set }: Pick<Found, "file" | "preset" | "set">, loss = false): Promise<ExportedModel> {
   const { exportedModel } = await import("../exports/model.js");
-  return exportedModel(file, { set, ...(preset === undefined ? {} : { preset }) });
+  return exportedModel(file, { set, ...(preset === undefined ? {} : { preset }) }, loss);
 }
 
 const titleOf = ({ name, preset }: ExportedModel): string => `${name}${preset === undefined ? "" : `, preset ${preset}`}`;

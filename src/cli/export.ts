@@ -41,6 +41,10 @@ const formats: Readonly<Record<string, Format>> = {
     what: "the forward pass with its weights, opset 17, for runtimes without WebGPU",
     write: async (from, flags) => (await import("./export-graph.js")).exportOnnx(from, flags, packageVersion()),
   },
+  torch: {
+    what: "one Python file: the model in PyTorch, its loss and a training loop for torchrun, without the weights",
+    write: async (from, flags) => (await import("./export-graph.js")).exportTorch(from, flags),
+  },
 };
 
 export function register(program: Command, io: Io): void {
@@ -51,7 +55,7 @@ export function register(program: Command, io: Io): void {
     .description("write a model in the form that another program reads")
     .argument(
       "<from>",
-      "a folder that `dit-compile train` wrote, a file of weights of any kind that import takes, or, for onnx, a model file with --weights",
+      "a folder that `dit-compile train` wrote, a file of weights of any kind that import takes, or, for onnx and torch, a model file",
     )
     .requiredOption("-o, --output <file>", "where it goes")
     .addOption(new Option("-f, --format <name>", list.join("; ")).choices(names).default("safetensors"))

@@ -2,10 +2,11 @@
 import type { Fn, Value } from "../../ir/graph.js";
 import type { TensorType } from "../../ir/types.js";
 import { B, printSize, sameSize } from "../../program/size.js";
+import { whyAbsent } from "../absent.js";
 import { lazyValues } from "../lazy.js";
 import { refuseOp } from "../model.js";
 import { GraphBuilder } from "./graph.js";
-import { forms, typesOf, whyAbsent } from "./ops.js";
+import { forms, typesOf } from "./ops.js";
 import type { OnnxGraph, OnnxPort, OnnxTensor } from "./proto.js";
 
 /** What the function reads besides its inputs, as constants of the file. */

@@ -220,11 +220,4 @@ export const forms: Readonly<Record<string, Form>> = {
   gather,
 };
 
-/** Why the others have none. */
-const absent: Readonly<Record<string, string>> = {
-  draw: "its random numbers are our own generator's",
-};
-
-export const whyAbsent = (op: string): string => absent[op] ?? "it belongs to training, or to our own kernels";
-
 export const typesOf = (values: readonly Value[]): TensorType[] => values.map((v) => v.type);
