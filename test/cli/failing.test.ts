@@ -71,6 +71,22 @@ describe("arguments", () => {
       ["doctor", "--driver", "cuda"],
       `error DIT7001: option '--driver <kind>' argument 'cuda' is invalid. Allowed choices are hardware, lavapipe, swiftshader.${lines}`,
     ],
+    [
+      [model("dit"), "--preset", "tiny", "--set", "respacing=ddim300"],
+      `error DIT4102: respacing "ddim300" of 1000 steps: no whole stride gives exactly 300 steps
+  note: expected "" (all steps), "250", "10,15,20" (steps in each section) or "ddim50" (a constant stride)
+  help: use "ddim334" or "ddim250", or "300" for uneven strides`,
+    ],
+    [
+      ["sample", model("dit"), "--preset", "tiny", "--sampler", "dpm_solver++", "--set", "respacing=ddim50"],
+      `error DIT4104: respacing "ddim50" does not say how many steps DPM-Solver++ takes
+  note: expected one whole number from 1 to 999: it spaces its steps itself, evenly over the 1000 timesteps
+  help: set respacing=20, or 10 for a faster look; sections and ddimN are for ddpm and ddim`,
+    ],
+    [
+      ["sample", model("dit"), "--preset", "tiny", "--sampler", "dpm"],
+      "error DIT1103: --set sampler=dpm: sampler is one of ddpm, ddim, dpm_solver++",
+    ],
   ])("%j", async (args, text) => {
     expect(await said(...args)).toBe(text);
   });
