@@ -82,7 +82,15 @@ export default defineConfig({
         ["test/**/*.test.ts"],
         {},
         {
-          exclude: ["test/gpu/**", "test/driver/**", "test/long/**", "test/web/**", "test/null/**", "test/torch/**", "**/node_modules/**"],
+          exclude: [
+            "test/gpu/**",
+            "test/driver/**",
+            "test/long/**",
+            "test/web/**",
+            "test/null/**",
+            "test/torch/**",
+            "**/node_modules/**",
+          ],
           isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
