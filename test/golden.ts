@@ -7,7 +7,7 @@
  * loss, but other results only of the smaller weights. DIT_GOLDEN=<folder> takes the files of another folder, where they may be whole;
  * whatever a file holds is compared.
  */
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseSafetensors, type StoredTensor, type TensorData } from "../src/formats/safetensors.js";
 
@@ -104,6 +104,12 @@ export function golden(name: string): GoldenFile {
   return result;
 }
 
+/** `npm run fidelity` gives a file, to which every comparison is added as a line of JSON. */
+function note(name: string, found: Readonly<Record<string, number>>): void {
+  const file = process.env.DIT_FIDELITY;
+  if (file) appendFileSync(file, `${JSON.stringify({ project: process.env.DIT_TEST_PROJECT, name, ...found })}\n`);
+}
+
 /**
  * Undefined when `got` is within the tolerance of `expected`; otherwise a sentence with the worst element (by place when the shape is
  * given), both numbers and both errors. Use: `expect(check(...)).toBeUndefined()`.
@@ -129,6 +135,7 @@ export function check(
     total += expected[i]! ** 2;
   }
   const ratio = squares === 0 ? 0 : Math.sqrt(squares / total);
+  note(name, { difference: worst, atol, ratio, relative });
   if (wrong === 0 && (ratio <= relative || relative === Number.POSITIVE_INFINITY)) return undefined;
   const place: number[] = [];
   for (let axis = shape.length - 1, rest = at; axis >= 0; rest = Math.floor(rest / shape[axis]!), axis--)
