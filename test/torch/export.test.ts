@@ -198,8 +198,12 @@ describe.each(["adaln_zero", "adaln", "cross_attention", "in_context"])("the gol
 describe("the whole file", () => {
   const file = golden("model_adaln_zero");
 
+  beforeAll(async () => {
+    await dit("export", model("dit"), "--preset", "tiny", "--format", "torch", "-o", at("whole.py"));
+  });
+
   test("parameters have the official names and order, and the table of positions its numbers", async () => {
-    const found = await check("fresh", at("adaln_zero.py"));
+    const found = await check("fresh", at("whole.py"));
     const [positions, expected] = [floats(found, "pos_embed"), file.weights().get("pos_embed")!.data as Float32Array];
     const { parameter_order: order } = golden("tiny-expected").cases.optimizer as unknown as { parameter_order: string[] };
     expect([...found.keys()]).toEqual(order);
@@ -218,7 +222,7 @@ describe("the whole file", () => {
     writeFileSync(at("latents.safetensors"), writeSafetensors(data));
     const train = (output: string, steps: number, processes: number, ...more: string[]) => {
       const args = [
-        at("adaln_zero.py"),
+        at("whole.py"),
         "--data",
         at("latents.safetensors"),
         "--global-batch-size",
