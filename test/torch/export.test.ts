@@ -221,15 +221,7 @@ describe("the whole file", () => {
     ]);
     writeFileSync(at("latents.safetensors"), writeSafetensors(data));
     const train = (output: string, steps: number, processes: number, ...more: string[]) => {
-      const args = [
-        at("whole.py"),
-        "--data",
-        at("latents.safetensors"),
-        "--global-batch-size",
-        "8",
-        "--steps",
-        String(steps),
-      ];
+      const args = [at("whole.py"), "--data", at("latents.safetensors"), "--global-batch-size", "8", "--steps", String(steps)];
       return startAll(python, [...args, "--output", at(output), ...more], processes);
     };
     expect(await train("one.pt", 5, 1)).toMatch(/^step 5: mse \d\.\d+, vb \d\.\d+, loss \d\.\d+, \d+ s\n$/);
