@@ -47,8 +47,8 @@ export async function exportTorch(from: string, flags: ExportFlags): Promise<Exp
   const use = async (found: Pick<Found, "file" | "preset" | "set">): Promise<Exported> => {
     const { writeTorch } = await import("../exports/torch/write.js");
     const model = await modelOf(found, true);
-    await writeTorch(flags.output, model);
-    const said = `${titleOf(model)}, model${model.loss ? ", loss and training" : ""}`;
+    const { trains } = await writeTorch(flags.output, model);
+    const said = `${titleOf(model)}, model${trains ? ", loss and training" : model.loss ? " and loss" : ""}`;
     return { said, facts: { preset: model.preset ?? null, config: model.config } };
   };
   const { preset, set } = flags;

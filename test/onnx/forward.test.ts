@@ -72,6 +72,21 @@ describe("the golden model", () => {
   });
 });
 
+test.each(["adaln", "cross_attention", "in_context"])("the golden model, %s", async (block) => {
+  const other = golden(`model_${block}`);
+  writeFileSync(at(`${block}.safetensors`), writeSafetensors(other.weights()));
+  const { hidden_size } = other.config.config as { hidden_size: number };
+  const set = ["--set", `block=${block}`, "--set", `hiddenSize=${hidden_size}`];
+  const args = ["--preset", "tiny", ...set, "-w", at(`${block}.safetensors`), "--format", "onnx", "-o", at(`${block}.onnx`)];
+  expect((await dit("export", model("dit"), ...args)).code).toBe(0);
+  const { out } = await runOnnx(at(`${block}.onnx`), {
+    x: { type: "float32", data: other.f32("forward/x"), shape: [4, 4, 8, 8] },
+    t: { type: "int32", data: other.i32("forward/t"), shape: [4] },
+    y: { type: "int32", data: other.i32("forward/y"), shape: [4] },
+  });
+  expect(other.check("forward/out", out!.data)).toBeUndefined();
+});
+
 test("an official checkpoint says its model itself", async () => {
   const args = ["--set", "numHeads=2", "--format", "onnx"];
   const said = await dit("export", "test/golden/tiny-trainer.pt", ...args, "-o", at("trainer.onnx"));

@@ -57,7 +57,7 @@ def train(m, data):
     return {
         "train/losses": torch.stack(means),
         **{f"train/w5.{name}": p for name, p in model.state_dict().items()},
-        **{f"ema.{name}": p for name, p in ema.state_dict().items()},
+        **{f"train/ema0.9999.{name}": p for name, p in ema.state_dict().items()},
         **{f"train/m5.{name}": state["exp_avg"] for name, state in states.items()},
         **{f"train/v5.{name}": state["exp_avg_sq"] for name, state in states.items()},
     }

@@ -15,7 +15,7 @@ import type { Module } from "../../src/ir/graph.js";
 import { opTable } from "../../src/ir/ops/index.js";
 import type { Sample } from "../../src/ir/ops/op.js";
 import { dit, model } from "../cli/capture.js";
-import { golden } from "../golden.js";
+import { type GoldenFile, golden } from "../golden.js";
 import { gradientModule, moduleOf, run } from "../ir/op-modules.js";
 import { randomDense, randomOf, sampleInputs } from "../ir/samples.js";
 import { fetchTorch, findTorch, type Python, startAll } from "./python.js";
@@ -135,41 +135,57 @@ describe("ops", () => {
   });
 });
 
-describe("the golden model", () => {
-  const file = golden("model_adaln_zero");
+/** Names that a golden file has: those of some designs hold a part of their tensors. */
+function having(file: GoldenFile, keys: readonly string[]): string[] {
+  const found = keys.filter((key) => file.tensors.has(key));
+  expect(found.length).toBeGreaterThan(5);
+  return found;
+}
+
+const wrong = (checks: readonly (string | undefined)[]) => checks.filter((said) => said !== undefined);
+
+describe.each(["adaln_zero", "adaln", "cross_attention", "in_context"])("the golden model, %s", (block) => {
+  const file = golden(`model_${block}`);
+  const data = join(import.meta.dirname, `../golden/model_${block}.safetensors`);
   const names = [...file.weights().keys()].filter((name) => name !== "pos_embed");
-  const wrong = (checks: readonly (string | undefined)[]) => checks.filter((said) => said !== undefined);
+  const exported = () => at(`${block}.py`);
 
   beforeAll(async () => {
-    const args = ["--preset", "tiny", "--set", "emaWarmup=off", "--format", "torch"];
-    const said = await dit("export", model("dit"), ...args, "-o", at("tiny.py"));
-    expect(said).toMatchObject({ code: 0, err: `wrote ${at("tiny.py")}: DiT, preset tiny, model, loss and training\n` });
+    const { hidden_size } = file.config.config as { hidden_size: number };
+    const { lr, betas, eps, weight_decay } = file.cases.train!.params as Record<string, number> & { betas: number[] };
+    const set = [
+      ...["emaWarmup=off", `block=${block}`, `hiddenSize=${hidden_size}`, `learningRate=${lr}`, `beta1=${betas[0]}`],
+      ...[`beta2=${betas[1]}`, `epsilon=${eps}`, `weightDecay=${weight_decay}`],
+    ].flatMap((setting) => ["--set", setting]);
+    const said = await dit("export", model("dit"), "--preset", "tiny", ...set, "--format", "torch", "-o", exported());
+    expect(said).toMatchObject({ code: 0, err: `wrote ${exported()}: DiT, preset tiny, model, loss and training\n` });
   });
 
   test("forward and its gradients", async () => {
-    const found = await check("forward", at("tiny.py"));
+    const found = await check("forward", exported(), data);
     const keys = ["forward/out", "forward/dx", ...names.map((name) => `forward/d.${name}`)];
-    expect(wrong(keys.map((key) => file.check(key, floats(found, key))))).toEqual([]);
+    expect(wrong(having(file, keys).map((key) => file.check(key, floats(found, key))))).toEqual([]);
   });
 
   test("the loss and its gradients", async () => {
-    const found = await check("loss", at("tiny.py"));
+    const found = await check("loss", exported(), data);
     const keys = ["loss/mse", "loss/vb", ...names.map((name) => `loss/d.${name}`)];
-    expect(wrong(keys.map((key) => file.check(key, floats(found, key))))).toEqual([]);
+    expect(wrong(having(file, keys).map((key) => file.check(key, floats(found, key))))).toEqual([]);
     const mean = file.f32("loss/loss").reduce((a, b) => a + b, 0) / 4;
     expect(Math.abs(floats(found, "mean")[0]! - mean)).toBeLessThan(file.tolerance("loss/loss").atol!);
   });
 
+  const sets = ["w5", "m5", "v5", "ema0.9999"];
   test.each([1, 2])("five steps in %i process(es), and the checkpoint comes back", async (processes) => {
     rmSync(at("run.pt"), { force: true });
-    const found = await check("train", at("tiny.py"), goldenFile, processes);
+    const found = await check("train", exported(), data, processes);
     expect(
       wrong([
         file.check("train/losses", floats(found, "train/losses")),
-        ...names.flatMap((name) => [
-          ...["w5", "m5", "v5"].map((set) => file.check(`train/${set}.${name}`, floats(found, `train/${set}.${name}`))),
-          file.check(`train/ema0.9999.${name}`, floats(found, `ema.${name}`)),
-        ]),
+        ...having(
+          file,
+          sets.flatMap((set) => names.map((name) => `train/${set}.${name}`)),
+        ).map((key) => file.check(key, floats(found, key))),
       ]),
     ).toEqual([]);
     const said = await dit("export", at("run.pt"), "--which", "model", "--set", "numHeads=4", "-o", at("back.safetensors"));
@@ -177,9 +193,17 @@ describe("the golden model", () => {
     const { tensors } = parseSafetensors(readFileSync(at("back.safetensors")), "back");
     for (const name of names) expect(tensors.get(name)!.data, name).toEqual(found.get(`train/w5.${name}`)!.data);
   });
+});
+
+describe("the whole file", () => {
+  const file = golden("model_adaln_zero");
+
+  beforeAll(async () => {
+    await dit("export", model("dit"), "--preset", "tiny", "--format", "torch", "-o", at("whole.py"));
+  });
 
   test("parameters have the official names and order, and the table of positions its numbers", async () => {
-    const found = await check("fresh", at("tiny.py"));
+    const found = await check("fresh", at("whole.py"));
     const [positions, expected] = [floats(found, "pos_embed"), file.weights().get("pos_embed")!.data as Float32Array];
     const { parameter_order: order } = golden("tiny-expected").cases.optimizer as unknown as { parameter_order: string[] };
     expect([...found.keys()]).toEqual(order);
@@ -197,7 +221,7 @@ describe("the golden model", () => {
     ]);
     writeFileSync(at("latents.safetensors"), writeSafetensors(data));
     const train = (output: string, steps: number, processes: number, ...more: string[]) => {
-      const args = [at("tiny.py"), "--data", at("latents.safetensors"), "--global-batch-size", "8", "--steps", String(steps)];
+      const args = [at("whole.py"), "--data", at("latents.safetensors"), "--global-batch-size", "8", "--steps", String(steps)];
       return startAll(python, [...args, "--output", at(output), ...more], processes);
     };
     expect(await train("one.pt", 5, 1)).toMatch(/^step 5: mse \d\.\d+, vb \d\.\d+, loss \d\.\d+, \d+ s\n$/);

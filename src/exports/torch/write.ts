@@ -16,8 +16,11 @@ import { tuple } from "./expression.js";
 import { findRepeat, type Repeat } from "./repeats.js";
 import { tableText } from "./tables.js";
 
-/** Errors: DIT7060 (an op has no form), DIT4002 (the system refuses). */
-export const writeTorch = (path: string, model: ExportedModel): Promise<void> => writeFileAtomic(path, torchFile(model));
+/** Says whether a training loop is in it. Errors: DIT7060 (an op has no form), DIT4002 (the system refuses). */
+export async function writeTorch(path: string, model: ExportedModel): Promise<{ readonly trains: boolean }> {
+  await writeFileAtomic(path, torchFile(model));
+  return { trains: isTrained(model) };
+}
 
 /** One of the parts that are the same for all models: model, files or train. */
 export const part = (name: string): string => readFileSync(new URL(`./${name}.py`, import.meta.url), "utf8").trimEnd();
@@ -26,11 +29,15 @@ const indent = (lines: readonly string[], by = 4): string[] => lines.map((line) 
 /** What the training loop hands to the loss. */
 const TRAINED = ["x_start", "t", "y", "noise"];
 
+function isTrained({ loss }: ExportedModel): boolean {
+  const inputs = (loss?.fn.params ?? []).filter((p) => p.kind === "input").map((p) => p.name);
+  return TRAINED.length === inputs.length && TRAINED.every((each) => inputs.includes(each));
+}
+
 /** The text of the file. */
 export function torchFile(model: ExportedModel): string {
   const { name, preset, loss } = model;
-  const inputs = (loss?.fn.params ?? []).filter((p) => p.kind === "input").map((p) => p.name);
-  const trains = TRAINED.length === inputs.length && TRAINED.every((each) => inputs.includes(each));
+  const trains = isTrained(model);
   const title = `${name}${preset === undefined ? "" : `, preset ${preset}`}`;
   const how = trains
     ? [
