@@ -2,23 +2,10 @@
  * Settings of models/dit.graph.ts that nobody has written down: every block design, with and without classes, with 1, 3 or 4 channels, any
  * side that the patch divides, any number of heads. DIT_CONFIGS_SEED=… DIT_CONFIGS_COUNT=… choose others.
  */
+import type { Block, DitConfig } from "../src/checkpoints/config.js";
 import { random } from "./random-numbers.js";
 
-export interface DitConfig {
-  readonly block: string;
-  readonly inputSize: number;
-  readonly patchSize: number;
-  readonly inChannels: number;
-  readonly hiddenSize: number;
-  readonly depth: number;
-  readonly numHeads: number;
-  readonly mlpRatio: number;
-  readonly numClasses: number;
-  readonly classDropoutProb: number;
-  readonly learnSigma: boolean;
-}
-
-export const designs = ["adaln_zero", "adaln", "cross_attention", "in_context"] as const;
+const designs: readonly Block[] = ["adaln_zero", "adaln", "cross_attention", "in_context"];
 const seed = Number(process.env.DIT_CONFIGS_SEED ?? 1);
 
 /** So many; designs and numbers of classes in turn, so that twelve have all pairs. */

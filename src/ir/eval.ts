@@ -4,6 +4,7 @@
  * wrap at 32 bits.
  */
 import { fail, InternalError } from "../diagnostics/diagnostic.js";
+import { halfToNumber, numberToHalf } from "../program/half.js";
 import { type Size, evaluate as sizeAt } from "../program/size.js";
 import { type Fn, findFn, type Module, type Node, type Value } from "./graph.js";
 import { opRow } from "./ops/index.js";
@@ -101,18 +102,7 @@ export function roundingOf(dtype: DType, precision: Precision): (x: number) => n
   return dtype === "f16" ? roundF16 : Math.fround;
 }
 
-/** Nearest half float, ties to even: 11 significant bits, spacing 2^-24 below 2^-14, infinite from 65520. */
-function roundF16(x: number): number {
-  const size = Math.abs(x);
-  if (!Number.isFinite(x) || x === 0) return x;
-  if (size >= 65520) return Math.sign(x) * Number.POSITIVE_INFINITY;
-  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
-  const unit = 2 ** (exponent - 10);
-  const steps = size / unit;
-  const below = Math.floor(steps);
-  const rest = steps - below;
-  return Math.sign(x) * unit * (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below);
-}
+const roundF16 = (x: number): number => halfToNumber(numberToHalf(x));
 
 export const concreteShape = (type: { readonly shape: readonly Size[] }, batch: number): number[] =>
   type.shape.map((size) => sizeAt(size, batch));

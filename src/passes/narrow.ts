@@ -17,7 +17,7 @@ import { weightKey, weightsOf } from "../ir/parameter-runs.js";
 import { isBody, REGION } from "../ir/region.js";
 import { numel, type TensorType } from "../ir/types.js";
 import { ALIGNMENT } from "../program/pack.js";
-import { mul, product, type Size } from "../program/size.js";
+import { evaluate, mul, product, type Size } from "../program/size.js";
 import type { Pass } from "./pass.js";
 
 export const narrow: Pass = {
@@ -176,15 +176,13 @@ function isStatistic(body: Fn, kind: string, v: Value): boolean {
   if (fusion.kind === "partial" || (fusion.kind === "anchor" && node.op !== "dot")) return true;
   if (fusion.kind === "kernel") return fusion.partial === true || at.type.axes.length < node.outputs[0]!.type.axes.length;
   if (kind !== "rows" && kind !== "reduce") return false;
-  const elements = (t: TensorType): number => at1000(numel(t));
+  // At some batch, to compare sizes with each other.
+  const elements = (t: TensorType): number => evaluate(numel(t), 1000);
   const most = Math.max(
     ...body.nodes.flatMap((n) => (opRow(n.op).fusion.kind === "anchor" ? n.inputs : [])).map((x) => elements(x.type)),
   );
   return elements(v.type) < most;
 }
-
-/** A size at some batch, to compare it with others. */
-const at1000 = (size: Size): number => (typeof size === "number" ? size : size.reduceRight((sum, c) => 1000 * sum + c, 0));
 
 const half = (t: TensorType): TensorType => ({ ...t, dtype: "f16" });
 

@@ -179,10 +179,15 @@ export class Trainer {
     ];
   }
 
-  /** Of these, the i32 scalars: the number of steps, and where the loss is scaled, by how much. All begin as 0. */
+  /**
+   * Of these, the i32 scalars: the number of steps, and where the loss is scaled, by how much. All begin as 0. The count of batches within
+   * a step is none of them: between two steps it is 0.
+   */
   get counterNames(): readonly string[] {
-    const known = new Set(this.session.names);
-    return ["step", "loss_scale_exponent", "loss_scale_steps"].filter((name) => known.has(name));
+    const { entries } = this.#bundle.program;
+    const ports = trainEntries(this.#bundle).flatMap((name) => entries.find((entry) => entry.name === name)!.inputs);
+    const counters = ports.filter(({ kind, dtype, name }) => kind === "state" && dtype === "i32" && name !== "accumulated");
+    return [...new Set(counters.map(({ name }) => name))];
   }
 
   async snapshot(): Promise<Map<string, Float32Array | Int32Array>> {

@@ -14,8 +14,8 @@ const MOST = 24;
 /** Good steps until it is doubled. */
 const INTERVAL = 2000;
 
-/** State of the scale, by name: both i32 scalars that begin as 0. */
-export const lossScaleState = ["loss_scale_exponent", "loss_scale_steps"] as const;
+/** State of the scale: both i32 scalars that begin as 0. */
+const STATE = ["loss_scale_exponent", "loss_scale_steps"] as const;
 
 export interface LossScale {
   readonly scale: Tensor<"">;
@@ -26,10 +26,7 @@ export interface LossScale {
 
 export function lossScale(): LossScale {
   // Counted from where it begins, so that memory that begins as zeros is a state.
-  const [exponent, steps] = lossScaleState.map((name) => input(name, "", {}, "i32", "state")) as [
-    Tensor<"", "i32">,
-    Tensor<"", "i32">,
-  ];
+  const [exponent, steps] = STATE.map((name) => input(name, "", {}, "i32", "state")) as [Tensor<"", "i32">, Tensor<"", "i32">];
   const at = (name: string, sign: number) => {
     const powers = Float64Array.from({ length: MOST + 1 }, (_, k) => 2 ** (sign * k));
     return gather(table(name, "power", { power: MOST + 1 }, powers), exponent.add(START), "power") as unknown as Tensor<"">;

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { rolldown } from "rolldown";
 import ts from "typescript";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -18,6 +18,7 @@ import { writeSafetensors } from "../../src/formats/safetensors.js";
 import type { Program } from "../../src/program/program.js";
 import { findChromium } from "../../src/runtime/node/chromium.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
+import { launchChromium } from "./browser.js";
 import { steps, uniform } from "./steps.js";
 
 const bundleTop = ["index.js", "program.json", "constants.bin", "weights.safetensors"];
@@ -49,17 +50,11 @@ beforeAll(async () => {
     writeFileSync(join(folder, name), content);
   }
 
-  const found = findChromium();
-  if (!found) throw new Error(`there is no Chromium on this machine: ${mend}`);
-  if (!process.env.VK_ICD_FILENAMES?.startsWith(dirname(found.swiftshader ?? "none"))) {
-    throw new Error(`Node does not run on the SwiftShader of ${found.executablePath}: ${mend}`);
+  browser = await launchChromium();
+  const { swiftshader, executablePath } = findChromium()!;
+  if (!process.env.VK_ICD_FILENAMES?.startsWith(dirname(swiftshader ?? "none"))) {
+    throw new Error(`Node does not run on the SwiftShader of ${executablePath}: ${mend}`);
   }
-  const { executablePath, args, env } = found;
-  browser = await chromium.launch({
-    executablePath,
-    args: [...args],
-    env: { ...(process.env as Record<string, string>), ...env },
-  });
   page = await browser.newPage();
   page.on("console", (message) => said.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => said.push(String(error)));

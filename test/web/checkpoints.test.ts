@@ -3,13 +3,13 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/checkpoints/open.js";
 import { ditWeights } from "../../src/checkpoints/weights.js";
 import { bytesSource } from "../../src/formats/source.js";
-import { findChromium } from "../../src/runtime/node/chromium.js";
+import { launchChromium } from "./browser.js";
 
 const path = "test/golden/tiny-trainer.pt";
 const bytes = readFileSync(path);
@@ -34,14 +34,7 @@ beforeAll(async () => {
   });
   await new Promise((resolve) => server.listen(0, "localhost", () => resolve(undefined)));
   origin = `http://localhost:${(server.address() as AddressInfo).port}`;
-  const found = findChromium();
-  if (!found) throw new Error("there is no Chromium on this machine: npx dit-compile doctor --fetch");
-  const { executablePath, args, env } = found;
-  browser = await chromium.launch({
-    executablePath,
-    args: [...args],
-    env: { ...(process.env as Record<string, string>), ...env },
-  });
+  browser = await launchChromium();
   page = await browser.newPage();
   await page.goto(origin);
 }, 120_000);

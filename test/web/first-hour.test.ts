@@ -9,10 +9,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, expect, test } from "vitest";
-import { findChromium } from "../../src/runtime/node/chromium.js";
 import { readPage } from "../docs/generated.js";
+import { launchChromium } from "./browser.js";
 
 const folder = mkdtempSync(join(tmpdir(), "dit-first-hour-"));
 let browser: Browser | undefined;
@@ -89,13 +89,7 @@ test("the page draws", { timeout: 300_000 }, async () => {
     response.writeHead(200, { "content-type": types[extname(path)] ?? "application/octet-stream" }).end(readFileSync(path));
   });
   await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
-  const { executablePath, args, env: own } = findChromium() ?? {};
-  if (executablePath === undefined) throw new Error("there is no Chromium on this machine: npx dit-compile doctor --fetch");
-  browser = await chromium.launch({
-    executablePath,
-    args: [...args!],
-    env: { ...(process.env as Record<string, string>), ...own },
-  });
+  browser = await launchChromium();
   const page = await browser.newPage();
   const wrong: string[] = [];
   page.on("pageerror", (error) => wrong.push(String(error)));

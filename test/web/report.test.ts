@@ -3,11 +3,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { gridPng } from "../../src/data/grid.js";
-import { findChromium } from "../../src/runtime/node/chromium.js";
 import { reportPage } from "../../src/trainer/report-page.js";
+import { launchChromium } from "./browser.js";
 
 const steps = [100, 600, 1200];
 let folder: string;
@@ -25,14 +25,7 @@ beforeAll(async () => {
   const records = Array.from({ length: 60 }, (_, i) => ({ step: 20 * i, loss: 1 / (1 + i), gradientNorm: 1 }));
   const html = reportPage({ title: "<b>run</b>", records, grids, config: { steps: 1200, batch: 32 }, finished: true });
   writeFileSync(join(folder, "report.html"), html);
-  const found = findChromium();
-  if (!found) throw new Error("there is no Chromium on this machine: npx dit-compile doctor --fetch");
-  const { executablePath, args, env } = found;
-  browser = await chromium.launch({
-    executablePath,
-    args: [...args],
-    env: { ...(process.env as Record<string, string>), ...env },
-  });
+  browser = await launchChromium();
   page = await browser.newPage({ viewport: { width: 400, height: 800 } });
   page.on("console", (message) => said.push(message.text()));
   page.on("pageerror", (error) => said.push(String(error)));

@@ -56,17 +56,24 @@ interface Form {
   readonly vectors: 1 | 2;
 }
 
+/**
+ * Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
+ * drivers longer to compile: unrolled text grows with TM · KU. Vectors of 16 have no registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at
+ * width 8. Where a lane has twice the columns, half the rows are as many results; but SwiftShader, the one with vectors of 4, keeps nothing
+ * in registers anyway, and each load costs it as much as tens of multiply-adds.
+ */
+function mostRows(s: number, aAlongK: boolean, vectors: 1 | 2): number {
+  if (vectors === 2) return s === 4 ? 32 : 16;
+  return aAlongK && (s === 4 || s === 16) ? 16 : 32;
+}
+
 function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, tail, vectors }: Form): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
-  // Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
-  // drivers longer to compile: unrolled text grows with TM · KU. No more than there are at the compile batch, but whole vectors of them. Vectors of 16 have no
-  // registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at width 8. Where a lane has twice the columns, half the rows are as many results; but
-  // SwiftShader, the one with vectors of 4, keeps nothing in registers anyway, and each load costs it as much as tens of multiply-adds.
-  const here = evaluate(plan.shape.m.range, region.batch);
-  const most = vectors > 1 ? (s === 4 ? 32 : 16) : s === 16 && aAlongK ? 16 : Math.min(32, aAlongK ? 4 * s : 32);
+  // No more rows than there are at the compile batch, but whole vectors of them.
+  const most = Math.min(mostRows(s, aAlongK, vectors), evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
-  const tm = [4, 8, 16, 32].find((rows) => rows >= Math.min(here, most) || 2 * rows * lines > MOST_LINES)!;
+  const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s * vectors} results each`,
     enables: ["enable subgroups;"],
