@@ -1,4 +1,4 @@
-"""The DiT in PyTorch on the CPU: asked for one line at a time, answered with one line, so that whoever asks holds the clock.
+"""The DiT in PyTorch, on a CUDA device where there is one: asked for one line at a time, answered with one line, so that whoever asks holds the clock.
 
 Lines in: "run" or "step", "gradients FILE" (writes what the first step left). Lines out: JSON.
 """
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 folder = sys.argv[1]
 task = json.load(open(f"{folder}/task.json"))
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def read(name):
@@ -24,7 +25,7 @@ def read(name):
     return {
         key: torch.from_numpy(
             np.frombuffer(data[slice(*entry["data_offsets"])], dtypes[entry["dtype"]]).reshape(entry["shape"]).copy()
-        )
+        ).to(device)
         for key, entry in header.items()
         if key != "__metadata__"
     }
@@ -106,7 +107,7 @@ def step():
 
 @torch.inference_mode()
 def run():
-    return dit(*given).numpy()
+    return dit(*given).cpu().numpy()
 
 
 def write(path, arrays):
@@ -116,7 +117,8 @@ def write(path, arrays):
             file.write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
 
 
-print(json.dumps({"version": torch.__version__, "names": trained}), flush=True)
+where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+print(json.dumps({"version": f"{torch.__version__} ({where})", "names": trained}), flush=True)
 for line in sys.stdin:
     command, _, path = line.strip().partition(" ")
     if command == "step":
@@ -127,6 +129,6 @@ for line in sys.stdin:
         if path:
             write(path, [out])
     else:
-        write(path, [weights[name].grad.numpy() for name in trained])
+        write(path, [weights[name].grad.cpu().numpy() for name in trained])
         answer = {}
     print(json.dumps(answer), flush=True)

@@ -74,7 +74,9 @@ export async function tuneCommand(dir: string, flags: Flags, io: Io): Promise<vo
       signal: stop.signal,
       onChoice: (choice, kernels) => io.err(`${choice}: ${kernels} kernels\n`),
     });
-    const kernels = Object.fromEntries(tuned.kernels.map(({ key, dispatches: _, label: __, ...measured }) => [key, measured]));
+    const kernels = Object.fromEntries(
+      tuned.kernels.map(({ key, dispatches: _, label: __, ways: ___, ...measured }) => [key, measured]),
+    );
     await mergeTuning(flags.output, name, { ...facts, features: [...features].sort(), kernels });
     if (flags.json) printJson(io, { adapter: name, output: flags.output, ...tuned });
     else io.out(printTuned(tuned, name));

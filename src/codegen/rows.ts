@@ -4,8 +4,8 @@
  * summed, a strip is one run: first each row's values are found and kept, then the columns go down the run. Nothing is kept per column,
  * so a row may have any length.
  *
- * The text is for a workgroup of WIDTH threads that goes along a row together; `total` and `largest` (in the family's file) combine the
- * threads' parts. The naive form is the same text with one thread.
+ * The text is for a workgroup of TEAMS times WIDTH threads: WIDTH go along a row together, `total` and `largest` (in the family's file) combine
+ * their parts, and each team has a row of its own (`row_of`, `lane_of`). Most forms have one team; the naive form is one thread.
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import type { Node, Value } from "../ir/graph.js";
@@ -192,14 +192,19 @@ class Writer {
     const decodeRow = decode(rows, "row", this.words.size, declare);
     const decodeColumn = decode(columns, "c", this.words.size, declare);
     const length = this.words.named("row length", product(columns.map((l) => l.range)));
-    const columnLoop = this.four
-      ? `for (var c = 4u * lid; c < ${length}; c += 4u * WIDTH) {`
-      : `for (var c = lid; c < ${length}; c += WIDTH) {`;
-    const along = (lines: readonly string[], totals?: readonly string[]) => [
-      columnLoop,
+    const columnLoop = (from: string, by: string): string =>
+      this.four
+        ? `for (var c = 4u * ${from}; c < ${length}; c += 4u * ${by}) {`
+        : `for (var c = ${from}; c < ${length}; c += ${by}) {`;
+    const columnsBy = (head: string, lines: readonly string[], totals?: readonly string[]) => [
+      head,
       ...indent([...decodeColumn, ...this.columnLines(lines, totals)]),
       "}",
     ];
+    /** The threads of one row along it, and all threads of the workgroup side by side. */
+    const along = (lines: readonly string[], totals?: readonly string[]) =>
+      columnsBy(columnLoop("lane_of(lid)", "WIDTH"), lines, totals);
+    const across = (lines: readonly string[]) => columnsBy(columnLoop("lid", "WIDTH * TEAMS"), lines);
     /** All reductions of a row, and what has one value a row. */
     const reduce = (): void => {
       for (const level of this.levels) {
@@ -234,7 +239,7 @@ class Writer {
     const storeRows = () => {
       for (const { value, binding } of inRow) {
         emitter.lines.push(
-          "if (lid == 0u) {",
+          "if (lane_of(lid) == 0u) {",
           `  b${binding}[row] = ${toStored(emitter.at(value, this.rowCoords), value.type.dtype)};`,
           "}",
         );
@@ -274,8 +279,8 @@ class Writer {
         });
       });
       lines.push(
-        `for (var r = 0u; r < ${rowsOfRun}; r++) {`,
-        ...indent([...rowHead, ...first]),
+        `for (var team = 0u; team < ${rowsOfRun}; team += TEAMS) {`,
+        ...indent(["let r = row_of(team, lid);", ...rowHead, ...first]),
         "}",
         ...(this.levels.length > 0 ? ["sync();"] : []),
       );
@@ -292,7 +297,7 @@ class Writer {
     });
     lines.push(
       ...[
-        ...along([
+        ...across([
           ...sums.map((s, k) => `var ${s} = ${literal(0, partials[k]!.value.type.dtype)};`),
           `for (var r = 0u; r < ${rowsOfRun}; r++) {`,
           ...indent([...rowHead, ...inRun]),

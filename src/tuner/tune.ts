@@ -40,6 +40,8 @@ export interface TunedKernel extends Measured {
   /** Dispatches of the entry that have this work, and where in the model the first is. */
   readonly dispatches: number;
   readonly label: string;
+  /** Microseconds of each choice that was tried, in the order of trying; before the winners were measured again. */
+  readonly ways: Readonly<Record<string, number>>;
 }
 
 /** Text beyond this is not tried: a driver's time to compile grows faster than the text, up to minutes. */
@@ -63,7 +65,8 @@ export async function tune(bundle: Bundle, device: GPUDevice, options: TuneOptio
 interface Trials {
   readonly places: ReadonlyMap<string, Place>;
   readonly winners: ReadonlyMap<string, string>;
-  readonly tried: ReadonlyMap<string, number>;
+  /** Microseconds by work and choice. */
+  readonly tried: ReadonlyMap<string, Readonly<Record<string, number>>>;
   readonly wrong: readonly string[];
   readonly leftOut: readonly string[];
 }
@@ -75,7 +78,7 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
   const places = placesOf(own.program.entries[0]!);
   const ownTexts = textsOf(own);
   const best = new Map<string, { readonly choice: string; readonly ratio: number }>();
-  const tried = new Map<string, number>();
+  const tried = new Map<string, Record<string, number>>();
   const wrong: string[] = [];
   const leftOut: string[] = [];
   for (const { name: choice } of matmulChoices) {
@@ -97,7 +100,7 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
         return;
       }
       for (const [key, us] of await beside.dispatches(other, places, keys)) {
-        tried.set(key, (tried.get(key) ?? 0) + 1);
+        tried.set(key, { ...tried.get(key), [choice]: us.tuned });
         const ratio = us.tuned / us.own;
         if (ratio < Math.min(CLEARLY, best.get(key)?.ratio ?? Infinity)) best.set(key, { choice, ratio });
       }
@@ -114,7 +117,8 @@ function confirmed(beside: Beside, make: Remaker["make"], { places, winners, tri
       const { own: ownUs, tuned } = times.get(key)!;
       const choice = difference === undefined && tuned < CLEARLY * ownUs ? winners.get(key) : undefined;
       const found = choice === undefined ? { us: ownUs } : { choice, us: tuned };
-      return { key, dispatches, label: dispatch.label, ownUs, ...found, tried: tried.get(key) ?? 0 };
+      const ways = tried.get(key) ?? {};
+      return { key, dispatches, label: dispatch.label, ownUs, ...found, tried: Object.keys(ways).length, ways };
     });
     const sum = (of: "us" | "ownUs") => kernels.reduce((total, k) => total + (k.dispatches * k[of]) / 1000, 0);
     return {

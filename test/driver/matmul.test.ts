@@ -13,9 +13,10 @@ test("every choice is forced somewhere", () => {
 test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
-    for (const given of sample(choice, cases, 3)) {
+    // Texts of tiles are long, and what they differ in is numbers.
+    for (const given of sample(choice, cases, choice.startsWith("workgroup") ? 1 : 3)) {
       const [taken] = await compare(given, { choice });
-      expect(taken!.split("-")[0], `${given}`).toBe(choice.split("-")[0]);
+      expect(taken, `${given}`).toBe(choice);
     }
   },
 );

@@ -44,7 +44,7 @@ const oddOnes: readonly Case[] = [...plain(odd), ["nt", "plain", [1, 1, 1, 1]]];
 
 /**
  * What each design is forced on; a text is half a second of a driver's compiling. The subgroup form needs fours, and ends in two ways
- * only where something follows. Both workgroup tiles are one text: what one does the other need not.
+ * only where something follows. All workgroup tiles are one text: what one does another need not.
  */
 export const forced: readonly (readonly [string, readonly Case[]])[] = [
   [
@@ -63,6 +63,14 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
   ],
   [
+    "workgroup-128x128",
+    [
+      ["nt", "bias and gelu", fours],
+      ["tn", "sum of left", fours],
+      ["tn", "sum of right", odd],
+    ],
+  ],
+  [
     "workgroup-64x64",
     [
       ...oddOnes,
@@ -75,12 +83,35 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     ],
   ],
   [
-    "workgroup-64x32",
+    "workgroup-64x64-k2",
     [
+      ["nn", "plain", fours],
+      ["tn", "sum of left", odd],
+    ],
+  ],
+  [
+    "workgroup-64x32-k4",
+    [
+      ["heads", "plain", fours],
       ["nt", "bias and gelu", [1, 258, 258, 30]],
+    ],
+  ],
+  [
+    "workgroup-32x32-k8",
+    [
+      ["nt", "bias and gelu", fours],
       ["nn", "gate and residual", fours],
       ["turned", "plain", odd],
       ["tn", "sum of left", fours],
+      ["tn", "sum of right", odd],
+    ],
+  ],
+  [
+    "workgroup-32x16-k8",
+    [
+      ["nt", "bias and gelu", [1, 258, 258, 30]],
+      ["nn", "gate and residual", fours],
+      ["tn", "sum of right", fours],
     ],
   ],
   [

@@ -101,8 +101,12 @@ const products = [
   ["tn", [5, 7, 19]],
 ] as const;
 
-describe.each(matmulChoices.map(({ name }) => name))("matmul, %s", (choice) => {
-  test.each(sample(`races ${choice}`, products, 2))("%s of %j", (form, sizes) => {
+// Tiles in workgroup memory are one text, of many invocations: two of them, and one product for each.
+const names = matmulChoices.map(({ name }) => name);
+const [tiles, others] = [true, false].map((tile) => names.filter((name) => name.startsWith("workgroup") === tile));
+
+describe.each([...others!, ...sample("races, tiles", tiles!, 2)])("matmul, %s", (choice) => {
+  test.each(sample(`races ${choice}`, products, choice.startsWith("workgroup") ? 1 : 2))("%s of %j", (form, sizes) => {
     const bundle = bundleOf(product(form, sizes), { choices: { matmul: choice } });
     const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.split("-")[0] === choice.split("-")[0]);
     // Few rows carry no sums, and the other designs have no workgroup memory.

@@ -114,7 +114,7 @@ describe("the kernels", () => {
   });
 
   test("of a bundle that was compiled with one design for all, too", async () => {
-    const { bundle } = await compile("models/dit.graph.ts", { ...options, choices: { matmul: "workgroup-64x32" } });
+    const { bundle } = await compile("models/dit.graph.ts", { ...options, choices: { matmul: "workgroup-32x32-k8" } });
     const own = remakerOf(bundle, "forward", 2).make({});
     expect(own.wgsl).toEqual(compiled.bundle.wgsl);
     const [key] = [...taken(own)].find(([, variant]) => variant.startsWith("subgroup"))!;

@@ -25,8 +25,8 @@ interface Way {
 }
 
 /**
- * `tiles`: `fetch_x(to, base, own, k)` puts a block into workgroup memory, tile_x from `to` on, TILE_X vectors a k. `rows`: `row_a(base, m, k)`
- * gives k … k + 3 of one row, `block_b(base, n, k)` a block as a matrix with a column for each k.
+ * `tiles`: `block_a(base, m, k)` and `block_b(base, n, k)` give a block as a matrix with a column for each k. `rows`: `row_a(base, m, k)`
+ * gives k … k + 3 of one row, instead of `block_a`.
  */
 export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
   const rows = use === "rows";
@@ -58,8 +58,8 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
     vec4,
     bAlongK: b.alongK,
     hooks: [
-      rows ? rowHooks(a) : fetchHooks("a", "m", a),
-      rows ? blockHooks(b) : fetchHooks("b", "n", b),
+      rows ? rowHooks(a) : blockHooks("a", "m", a, true),
+      blockHooks("b", "n", b, !rows),
       store?.hook ?? storeHook(plan),
       storeRowHook(c.four),
     ].join("\n"),
@@ -94,26 +94,30 @@ const singleHook = (x: "a" | "b", own: "m" | "n", binding: number): string => {
   return fnText(`load_${x}(base: u32, ${own}: u32, k: u32) -> f32`, [`return select(0.0, b${binding}[${at}], k < K);`]);
 };
 
-function fetchHooks(x: "a" | "b", own: "m" | "n", way: Way): string {
-  const X = x.toUpperCase();
-  const head = `fetch_${x}(to: u32, base: u32, ${own}: u32, k: u32)`;
-  const put = (j: string, value: string) => `tile_${x}[to + ${j} * TILE_${X}] = ${value};`;
+/** `block_x(base, own, k)`: a block as a matrix with a column for each k. `guarded`: there may be k past the end. */
+function blockHooks(x: "a" | "b", own: "m" | "n", way: Way, guarded: boolean): string {
+  const head = `block_${x}(base: u32, ${own}: u32, k: u32) -> mat4x4f`;
   if (way.four && way.alongK) {
+    if (!guarded) return fnText(head, [`return transpose(mat4x4f(${rowsOfBlock(x, own, "k", way.bindings[0]!)}));`]);
+    // A block never crosses the end of K.
     return fnText(head, [
-      `let turned = transpose(mat4x4f(${rowsOfBlock(x, own, "min(k, K - 4u)", way.bindings[0]!)}));`,
-      ...[0, 1, 2, 3].map((j) => put(`${j}u`, `select(vec4f(), turned[${j}], k < K)`)),
+      "if (k >= K) {",
+      "  return mat4x4f();",
+      "}",
+      `return transpose(mat4x4f(${rowsOfBlock(x, own, "k", way.bindings[0]!)}));`,
     ]);
   }
+  if (!guarded)
+    return `${columnHooks(x, own, way)}\n${fnText(head, [`return mat4x4f(${fours((j) => `column_${x}(base, ${own}, k + ${j}u)`)});`])}`;
   // A loop, which a driver may leave one: unrolled by us, sixteen reads of each operand take some drivers seconds to compile.
-  const loop = ["for (var j = 0u; j < 4u; j++) {", `  ${put("j", `column_${x}(base, ${own}, k + j)`)}`, "}"];
+  const loop = [
+    "var found = mat4x4f();",
+    "for (var j = 0u; j < 4u; j++) {",
+    `  found[j] = column_${x}(base, ${own}, k + j);`,
+    "}",
+    "return found;",
+  ];
   return `${columnHooks(x, own, way)}\n${fnText(head, loop)}`;
-}
-
-function blockHooks(b: Way): string {
-  const head = "block_b(base: u32, n: u32, k: u32) -> mat4x4f";
-  if (b.four && b.alongK) return fnText(head, [`return transpose(mat4x4f(${rowsOfBlock("b", "n", "k", b.bindings[0]!)}));`]);
-  const block = fnText(head, [`return mat4x4f(${fours((j) => `column_b(base, n, k + ${j}u)`)});`]);
-  return `${columnHooks("b", "n", b)}\n${block}`;
 }
 
 /** Rows are walked along K, whose end a vec4 never crosses. */

@@ -27,36 +27,78 @@ export function registerTile(plan: MatmulPlan): LoweredVariant {
   return { name: `register-${tm}x${tn}`, requires: {}, workgroupSize: wx * wy, tile: [tn * wx, tm * wy, 1, 1], text };
 }
 
-/** Steps of K that are in workgroup memory at a time: 8 KiB for the largest tile, so that several workgroups fit a core. */
-export const TILE_K = 16;
+/** A design by tiles in workgroup memory. */
+export interface Tile {
+  /** Results of a thread: rows, a multiple of 4, and vec4 of columns. */
+  readonly rows: number;
+  readonly vectors: number;
+  /** Threads of a slice: along N, along M. */
+  readonly wx: number;
+  readonly wy: number;
+  /** How many times over the threads are there, each with its part of K. */
+  readonly slices: number;
+  /** Steps of K that are in memory at a time. */
+  readonly depth: number;
+}
 
-/** Tiles of A and B in workgroup memory, `tm` × 4 results a thread, 128 threads. */
-export function workgroupTile(plan: MatmulPlan, tm: 4 | 8): LoweredVariant {
+/**
+ * The larger first: less to read for each result, and fewer workgroups. Small ones come with K in parts, so that products of few results
+ * are many threads, too.
+ */
+export const workgroupTiles: readonly Tile[] = [
+  { rows: 8, vectors: 2, wx: 16, wy: 16, slices: 1, depth: 16 },
+  { rows: 8, vectors: 1, wx: 16, wy: 8, slices: 1, depth: 16 },
+  { rows: 8, vectors: 1, wx: 16, wy: 8, slices: 2, depth: 32 },
+  { rows: 8, vectors: 1, wx: 8, wy: 8, slices: 4, depth: 32 },
+  { rows: 8, vectors: 1, wx: 8, wy: 4, slices: 8, depth: 64 },
+  { rows: 4, vectors: 1, wx: 4, wy: 8, slices: 8, depth: 64 },
+];
+
+/** Rows and columns of a workgroup's results. */
+export const sidesOf = ({ rows, vectors, wx, wy }: Tile): readonly [bm: number, bn: number] => [rows * wy, 4 * vectors * wx];
+
+export const threadsOf = ({ wx, wy, slices }: Tile): number => wx * wy * slices;
+
+export function tileName(tile: Tile): string {
+  const [bm, bn] = sidesOf(tile);
+  return `workgroup-${bm}x${bn}${tile.slices === 1 ? "" : `-k${tile.slices}`}`;
+}
+
+/** Tiles of A and B in workgroup memory. */
+export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
   const { region, words, sizes, riding } = plan;
-  const wx = 2 * tm;
-  const wy = 64 / tm;
-  const [bm, bn] = [tm * wy, 4 * wx];
+  const { rows, vectors, wx, wy, slices, depth } = tile;
+  const [bm, bn] = sidesOf(tile);
+  const threads = threadsOf(tile);
   const { vec4, hooks } = blocksOf(plan, "tiles");
+  // Vectors for the two tiles, and then for what half of the slices hand over; every device has 16 KiB.
+  const memory = Math.max(((bm + bn) * depth) / 4, slices === 1 ? 0 : (slices * bm * bn) / 8);
   const text = kernelText({
-    title: `matmul, workgroup tiles of ${bm} × ${bn}, ${tm} × 4 results a thread`,
+    title: `matmul, workgroup tiles of ${bm} × ${bn}, ${rows} × ${4 * vectors} results a thread, K in ${slices} slices`,
     bindings: region.bindings,
     vec4,
     words,
     consts: {
-      THREADS: count(wx * wy),
-      TM: count(tm),
+      THREADS: count(threads),
       WX: count(wx),
       WY: count(wy),
+      SLICES: count(slices),
       BM: count(bm),
       BN: count(bn),
-      BK: count(TILE_K),
+      BK: count(depth),
+      NV: count(vectors),
+      ROWS_A: count(rows / 4),
+      RESULTS: count(rows * vectors),
+      QUADS: count(Math.min(8, bm / 4, bn / 4)),
+      FETCHES: count(Math.ceil(((bm + bn) * depth) / 16 / threads)),
+      MEMORY: count(memory),
       ...riding.consts,
     },
     sizes,
     hooks: `${hooks}\n${riding.hooks}`,
     file: "./kernels/matmul-workgroup.wgsl",
   });
-  return { name: `workgroup-${bm}x${bn}`, requires: {}, workgroupSize: wx * wy, tile: [bn, bm, 1, 1], text };
+  return { name: tileName(tile), requires: {}, workgroupSize: threads, tile: [bn, bm, 1, 1], text };
 }
 
 /** Most rows that one workgroup of the few-row form makes. */
@@ -66,6 +108,8 @@ const LANES = 16;
 /** Least K for which every lane of the few-row form has something to do. */
 export const FEW_ROWS_K = 4 * LANES;
 const PARTS_BYTES = 8192;
+/** Columns that would be fewer than 64 workgroups of eight groups. */
+const FEW_COLUMNS_OF_GROUPS = 2048;
 
 /** Few rows: as many a workgroup as there are at the compile batch, so that at this batch each number of B is read once. */
 export function fewRows(plan: MatmulPlan): LoweredVariant {
@@ -73,18 +117,21 @@ export function fewRows(plan: MatmulPlan): LoweredVariant {
   const { vec4, hooks, bAlongK } = blocksOf(plan, "rows");
   const here = evaluate(shape.m.range, region.batch);
   const rows = [2, 4, 8].find((r) => r >= here) ?? FEW_ROWS;
-  // Columns side by side: 128 bytes of a row of B. Along K the lanes are side by side already.
-  const groups = bAlongK ? 4 : 8;
-  const threads = LANES * groups;
+  // Along K the lanes are side by side already. Else columns are: 128 bytes of a row of B, or 32 where columns are so few that there
+  // would be hardly a workgroup, and then more threads along K.
+  const narrow = !bAlongK && evaluate(shape.n.range, region.batch) < FEW_COLUMNS_OF_GROUPS;
+  const groups = bAlongK ? 4 : narrow ? 2 : 8;
+  const lanes = narrow ? 4 * LANES : LANES;
+  const threads = lanes * groups;
   const text = kernelText({
-    title: `matmul, ${rows} rows, ${LANES} threads along K for every 4 columns`,
+    title: `matmul, ${rows} rows, ${lanes} threads along K for every 4 columns`,
     bindings: region.bindings,
     vec4,
     words,
     consts: {
       THREADS: count(threads),
       ROWS: count(rows),
-      LANES: count(LANES),
+      LANES: count(lanes),
       GROUPS: count(groups),
       PASS: count(Math.min(rows, PARTS_BYTES / (16 * threads))),
       B_ALONG_K: String(bAlongK),

@@ -1,13 +1,19 @@
 // matmul-workgroup: C[m,n] = Σk A[m,k] · B[k,n] through workgroup memory. A workgroup makes BM × BN results and goes along K in steps of
-// BK: its threads fetch a tile of A and one of B between them, each number once, in blocks of four by four, and then read from the tiles
-// what they need. Both tiles lie k by k with four rows (columns) in a vec4, so a thread has TM rows and four columns for TM / 4 + 1 reads.
-//   In a fetch, eight neighbours take the blocks of eight × four rows, the next eight those of the next four k: along K a row is read in
-//   64 bytes together, along M in 128, and the eight store 128 bytes side by side, in different banks.
+// BK. Its threads fetch a tile of A and one of B between them, each number once, in blocks of four by four, and then read from the tiles
+// what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
+// (columns) in a vec4, so a thread has TM rows and 4 · NV columns for TM / 4 + NV reads.
+//   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
+//   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
+//   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
+//   64 bytes together and more, along M in 128, and eight store 128 bytes side by side, in different banks.
 //   In the product, neighbours read neighbouring columns and, a row of threads all the same, the same rows.
 const TILE_A = BM / 4u;
 const TILE_B = BN / 4u;
-var<workgroup> tile_a: array<vec4f, BK * TILE_A>;
-var<workgroup> tile_b: array<vec4f, BK * TILE_B>;
+const AT_B = BK * TILE_A;
+const SLICE = WX * WY;
+const DEPTH = BK / SLICES;
+const BLOCKS = (TILE_A + TILE_B) * BK / 4u;
+var<workgroup> tile: array<vec4f, MEMORY>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
@@ -23,67 +29,159 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
+  let slice = lid / SLICE;
   let column = lid % WX;
-  let row = lid / WX;
+  let row = (lid % SLICE) / WX;
 
-  var sum: array<vec4f, TM>;
-  var total = vec4f();
-  for (var k0 = 0u; k0 < K; k0 += BK) {
-    for (var i = lid; i < (TILE_A + TILE_B) * BK / 4u; i += THREADS) {
-      let quad = i % 8u + i / (2u * BK) * 8u;
-      let k = (i / 8u) % (BK / 4u) * 4u;
-      if (quad < TILE_A) {
-        fetch_a(k * TILE_A + quad, a_base, m0 + 4u * quad, k0 + k);
-      } else {
-        let q = quad - TILE_A;
-        fetch_b(k * TILE_B + q, b_base, n0 + 4u * q, k0 + k);
+  var sum: array<vec4f, RESULTS>;
+  var a: array<vec4f, ROWS_A>;
+  var total_a: array<vec4f, ROWS_A>;
+  var total_b: array<vec4f, NV>;
+  var next: array<mat4x4f, FETCHES>;
+  // Before the first step there is nothing to multiply, in the last nothing more to fetch.
+  for (var step = 0u; step < K + BK; step += BK) {
+    if (step > 0u) {
+      for (var f = 0u; f < FETCHES; f++) { // unroll
+        let i = f * THREADS + lid;
+        let found = next[f];
+        if (i < BLOCKS) {
+          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
+          let k = (i / QUADS) % (BK / 4u) * 4u;
+          if (quad < TILE_A) {
+            for (var j = 0u; j < 4u; j++) { // unroll
+              tile[(k + j) * TILE_A + quad] = found[j];
+            }
+          } else {
+            for (var j = 0u; j < 4u; j++) { // unroll
+              tile[AT_B + (k + j) * TILE_B + quad - TILE_A] = found[j];
+            }
+          }
+        }
       }
     }
     workgroupBarrier();
-    for (var k = 0u; k < BK; k++) {
-      let b = tile_b[k * TILE_B + column];
-      for (var r = 0u; r < TM; r += 4u) { // unroll
-        let a = tile_a[k * TILE_A + r / 4u * WY + row];
-        sum[r] += a.x * b;
-        sum[r + 1u] += a.y * b;
-        sum[r + 2u] += a.z * b;
-        sum[r + 3u] += a.w * b;
+    if (step < K) {
+      for (var f = 0u; f < FETCHES; f++) { // unroll
+        let i = f * THREADS + lid;
+        if (i < BLOCKS) {
+          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
+          let k = step + (i / QUADS) % (BK / 4u) * 4u;
+          if (quad < TILE_A) {
+            next[f] = block_a(a_base, m0 + 4u * quad, k);
+          } else {
+            next[f] = block_b(b_base, n0 + 4u * (quad - TILE_A), k);
+          }
+        }
       }
     }
-    // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
-    if (SUM_A && n0 == 0u && lid < TILE_A) {
-      var part = vec4f();
-      for (var k = 0u; k < BK; k++) {
-        part += tile_a[k * TILE_A + lid];
+    if (step > 0u) {
+      for (var d = 0u; d < DEPTH; d++) {
+        let k = slice * DEPTH + d;
+        for (var q = 0u; q < ROWS_A; q++) { // unroll
+          a[q] = tile[k * TILE_A + q * WY + row];
+        }
+        for (var c = 0u; c < NV; c++) { // unroll
+          let b = tile[AT_B + k * TILE_B + c * WX + column];
+          for (var q = 0u; q < ROWS_A; q++) { // unroll
+            sum[4u * (q * NV + c)] += a[q].x * b;
+            sum[4u * (q * NV + c) + 1u] += a[q].y * b;
+            sum[4u * (q * NV + c) + 2u] += a[q].z * b;
+            sum[4u * (q * NV + c) + 3u] += a[q].w * b;
+          }
+          if (SUM_B && m0 == 0u && row == 0u) {
+            total_b[c] += b;
+          }
+        }
+        // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
+        if (SUM_A && n0 == 0u && column == 0u) {
+          for (var q = 0u; q < ROWS_A; q++) { // unroll
+            total_a[q] += a[q];
+          }
+        }
       }
-      total += part;
-    }
-    if (SUM_B && m0 == 0u && lid >= TILE_A && lid < TILE_A + TILE_B) {
-      var part = vec4f();
-      for (var k = 0u; k < BK; k++) {
-        part += tile_b[k * TILE_B + lid - TILE_A];
-      }
-      total += part;
     }
     workgroupBarrier();
   }
-  for (var r = 0u; r < TM; r++) { // unroll
-    let m = m0 + 4u * (r / 4u * WY + row) + r % 4u;
-    if (m < M) {
-      store_row(c_base, m, n0 + 4u * column, batch, sum[r]);
-    }
-  }
-  if (SUM_A && n0 == 0u && lid < TILE_A) {
-    for (var j = 0u; j < 4u; j++) { // unroll
-      if (m0 + 4u * lid + j < M) {
-        store_sum_a(m0 + 4u * lid + j, batch, total[j]);
+
+  if (SLICES == 1u) {
+    for (var q = 0u; q < ROWS_A; q++) { // unroll
+      for (var j = 0u; j < 4u; j++) { // unroll
+        let m = m0 + 4u * (q * WY + row) + j;
+        if (m < M) {
+          for (var c = 0u; c < NV; c++) { // unroll
+            store_row(c_base, m, n0 + 4u * (c * WX + column), batch, sum[4u * (q * NV + c) + j]);
+          }
+        }
       }
     }
+  } else {
+    // The upper half of the slices hands its results to the lower, until one is left; its results lie in memory, and all store them.
+    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
+      if (slice >= half && slice < 2u * half) {
+        for (var r = 0u; r < RESULTS; r++) { // unroll
+          tile[r * half * SLICE + lid - half * SLICE] = sum[r];
+        }
+      }
+      workgroupBarrier();
+      if (slice < half) {
+        for (var r = 0u; r < RESULTS; r++) { // unroll
+          sum[r] += tile[r * half * SLICE + lid];
+        }
+      }
+      workgroupBarrier();
+    }
+    if (slice == 0u) {
+      for (var q = 0u; q < ROWS_A; q++) { // unroll
+        for (var j = 0u; j < 4u; j++) { // unroll
+          for (var c = 0u; c < NV; c++) { // unroll
+            tile[(4u * (q * WY + row) + j) * TILE_B + c * WX + column] = sum[4u * (q * NV + c) + j];
+          }
+        }
+      }
+    }
+    workgroupBarrier();
+    for (var i = lid; i < BM * TILE_B; i += THREADS) {
+      let m = m0 + i / TILE_B;
+      if (m < M) {
+        store_row(c_base, m, n0 + 4u * (i % TILE_B), batch, tile[i]);
+      }
+    }
+    workgroupBarrier();
   }
-  if (SUM_B && m0 == 0u && lid >= TILE_A && lid < TILE_A + TILE_B) {
-    for (var j = 0u; j < 4u; j++) { // unroll
-      if (n0 + 4u * (lid - TILE_A) + j < N) {
-        store_sum_b(n0 + 4u * (lid - TILE_A) + j, batch, total[j]);
+
+  // The slices' sums of the operands, added in order.
+  if (SUM_A && n0 == 0u) {
+    if (column == 0u) {
+      for (var q = 0u; q < ROWS_A; q++) { // unroll
+        tile[slice * TILE_A + q * WY + row] = total_a[q];
+      }
+    }
+    workgroupBarrier();
+    for (var i = lid; i < BM; i += THREADS) {
+      var total = 0.0;
+      for (var s = 0u; s < SLICES; s++) {
+        total += tile[s * TILE_A + i / 4u][i % 4u];
+      }
+      if (m0 + i < M) {
+        store_sum_a(m0 + i, batch, total);
+      }
+    }
+    workgroupBarrier();
+  }
+  if (SUM_B && m0 == 0u) {
+    if (row == 0u) {
+      for (var c = 0u; c < NV; c++) { // unroll
+        tile[slice * TILE_B + c * WX + column] = total_b[c];
+      }
+    }
+    workgroupBarrier();
+    for (var i = lid; i < BN; i += THREADS) {
+      var total = 0.0;
+      for (var s = 0u; s < SLICES; s++) {
+        total += tile[s * TILE_B + i / 4u][i % 4u];
+      }
+      if (n0 + i < N) {
+        store_sum_b(n0 + i, batch, total);
       }
     }
   }

@@ -10,6 +10,9 @@ import { threefryNeeds } from "./random.js";
 const GROUP = 64;
 /** Rows up to this long are left to one thread each. */
 const SHORT = 16;
+/** Threads of one row where several go side by side, and how many rows that may be. */
+const TEAM = 32;
+const MOST_TEAMS = [8, 4, 2];
 /** Subgroup widths that adapters have; one text is made for each. */
 const widths = [4, 8, 16, 32];
 
@@ -30,10 +33,19 @@ export const rows: Family = {
       return { family: "rows", words: text.words, extent: [text.strips], variants: [columns] };
     }
     const short = evaluate(text.length, region.batch) <= SHORT;
-    const variants = options.safe || short ? [thread] : [...(options.variants ? widths.map(subgroup) : []), group];
+    const guarded = [...teams(text.run, make), ...widths.map(subgroup)];
+    const variants = options.safe || short ? [thread] : [...(options.variants ? guarded : []), group];
     return { family: "rows", words: text.words, extent: [text.strips], variants };
   },
 };
+
+/** On a GPU the rows of a run go side by side, as many at a time as divide it. */
+function teams(run: number, make: (form: Form) => LoweredVariant): LoweredVariant[] {
+  const most = MOST_TEAMS.find((n) => run % n === 0);
+  if (most === undefined) return [];
+  const form = make({ name: `teams-${most}`, file: "rows-teams", width: TEAM, threads: TEAM * most, tile: 1 });
+  return [{ ...form, requires: { hardware: true } }];
+}
 
 interface Form {
   readonly name: string;
@@ -57,6 +69,7 @@ function variant(region: Region, rows: RowsText, strips: string, form: Form): Lo
     consts: {
       WIDTH: `${form.width}u`,
       THREADS: `${form.threads}u`,
+      TEAMS: `${form.name === "naive" ? 1 : form.threads / form.width}u`,
       RUN: `${rows.run}u`,
       KEPT: `${Math.max(1, rows.kept * rows.run)}u`,
     },

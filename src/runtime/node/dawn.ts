@@ -6,6 +6,7 @@
 import { fail } from "../../diagnostics/diagnostic.js";
 import { type DriverKind, driverVariable, kindOf } from "./driver.js";
 import { mendPolling } from "./polling.js";
+import { dawnSettings } from "./probe.js";
 
 export interface DeviceOptions {
   /** Refuse any other kind of adapter than this; by default, than the one that this process was started for (`ensureDriver`). */
@@ -64,7 +65,7 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<DawnDe
   mendPolling();
   const { create, globals } = await import("webgpu");
   // Timestamps are rounded to 0.1 ms against spying by pages; a profiler in Node wants them as they are.
-  const settings = ["disable-dawn-features=timestamp_quantization"];
+  const settings = ["disable-dawn-features=timestamp_quantization", ...dawnSettings(process.env)];
   const gpu = instanceFor(create, options.backend ? [...settings, `backend=${options.backend}`] : settings);
   const adapter = await gpu.requestAdapter({ powerPreference: options.powerPreference ?? "high-performance" });
   if (!adapter) {

@@ -17,7 +17,7 @@ import { pathToFileURL } from "node:url";
 import { DitError, fail } from "../../diagnostics/diagnostic.js";
 import { cacheFolder, type Env, readJson, writeJson } from "./cache.js";
 import { findChromium } from "./chromium.js";
-import { type AdapterReport, probe } from "./probe.js";
+import { type AdapterReport, dawnSettings, probe } from "./probe.js";
 import { libraryFolders, libraryPath, unpacked } from "./unpacked.js";
 
 export type DriverKind = "hardware" | "lavapipe" | "swiftshader";
@@ -265,6 +265,7 @@ export function probeCandidate(candidate: Candidate): ProbeAnswer {
       LD_LIBRARY_PATH,
       LP_NATIVE_VECTOR_WIDTH,
       VK_LOADER_DRIVERS_SELECT,
+      dawnSettings(process.env),
     ],
     ...[dawn, ...candidate.files].map(stamp),
   ]);
@@ -282,7 +283,7 @@ export function probeCandidate(candidate: Candidate): ProbeAnswer {
 
 /** `firm` is false for what may be different the next time: a timeout or a crash. */
 function runProbe(dawn: string, candidate: Candidate): { answer: ProbeAnswer; firm: boolean } {
-  const script = `import { create } from ${JSON.stringify(pathToFileURL(dawn).href)};\nawait (${probe.toString()})(create);\nprocess.exit(0);`;
+  const script = `import { create } from ${JSON.stringify(pathToFileURL(dawn).href)};\nawait (${probe.toString()})(create, ${JSON.stringify(dawnSettings(process.env))});\nprocess.exit(0);`;
   const { NODE_OPTIONS: _, ...inherited } = process.env;
   const child = spawnSync(process.execPath, ["--input-type=module", "--eval", script], {
     encoding: "utf8",

@@ -18,8 +18,15 @@ export interface AdapterReport {
   readonly subgroupMaxSize?: number;
 }
 
-export async function probe(create: (options: string[]) => GPU): Promise<void> {
-  const gpu = create([]);
+/**
+ * What Dawn is told besides its defaults: DIT_COMPILE_DAWN names toggles to enable, `vulkan_enable_f16_on_nvidia` for one, without which
+ * NVIDIA's driver on Linux has no shader-f16.
+ */
+export const dawnSettings = ({ DIT_COMPILE_DAWN: toggles }: NodeJS.ProcessEnv): string[] =>
+  toggles ? [`enable-dawn-features=${toggles}`] : [];
+
+export async function probe(create: (options: string[]) => GPU, settings: string[]): Promise<void> {
+  const gpu = create(settings);
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   let report: AdapterReport | null = null;
   if (adapter) {
