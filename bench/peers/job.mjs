@@ -64,6 +64,7 @@ async function measured() {
   return {
     ...about,
     ...(program.version ? { version: program.version } : {}),
+    ...(program.where ? { where: program.where } : {}),
     ...statistics(times),
     cpuMs: peer.outside ? undefined : statistics(cpu).medianMs,
     ...{ referenceBeforeMs, referenceAfterMs },

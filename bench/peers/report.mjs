@@ -19,7 +19,7 @@ function section({ work, batch, macs, adapter, programs }) {
 }
 
 function row(p, ours, macs) {
-  const name = `${p.peer} ${p.version ?? ""}${p.gpu ? "" : ", on the CPU"}`;
+  const name = `${p.peer} ${p.version ?? ""}${p.gpu ? "" : `, on ${p.where ?? "the CPU"}`}`;
   if (p.failed) return [name, ...head.slice(1, -1).map(() => ""), "does not run"];
   const seconds = (time) => (time / 1000).toPrecision(2);
   const differs = Math.max(...p.check.map(({ relative }) => relative ?? Number.POSITIVE_INFINITY));

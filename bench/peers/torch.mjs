@@ -1,21 +1,21 @@
-// PyTorch on the CPU, in a Python process that is spoken to by lines. Where no python3 can import torch, its last word says so.
+// PyTorch, on a CUDA device where there is one, else on the CPU, in a Python process that is spoken to by lines. Where no python3 can import torch, its last word says so.
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 export async function forward(task) {
-  const { ask, version } = await start(task);
+  const { ask, version, where } = await start(task);
   const file = join(task.folder, "torch.bin");
   const run = async () => {
     await ask(`run ${file}`);
     return floats(readFileSync(file));
   };
-  return { run, version };
+  return { run, version, where };
 }
 
 export async function train(task) {
-  const { ask, version, names } = await start(task);
+  const { ask, version, where, names } = await start(task);
   const gradients = async () => {
     const file = join(task.folder, "torch.bin");
     await ask(`gradients ${file}`);
@@ -29,7 +29,7 @@ export async function train(task) {
       }),
     );
   };
-  return { step: async () => (await ask("step")).loss, gradients, version };
+  return { step: async () => (await ask("step")).loss, gradients, version, where };
 }
 
 const floats = ({ buffer, byteOffset, byteLength }) => new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
@@ -38,7 +38,7 @@ const floats = ({ buffer, byteOffset, byteLength }) => new Float32Array(buffer.s
 const python = () =>
   ["python3", "/usr/bin/python3"].find((command) => spawnSync(command, ["-c", "import torch"]).status === 0) ?? "python3";
 
-/** { ask(line), and what the process says of itself: version, names of the trained weights }. */
+/** { ask(line), and what the process says of itself: version, where it works, names of the trained weights }. */
 async function start({ folder }) {
   const script = join(import.meta.dirname, "torch_dit.py");
   const child = spawn(python(), [script, folder], { stdio: ["pipe", "pipe", "pipe"] });

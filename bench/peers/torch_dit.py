@@ -117,8 +117,8 @@ def write(path, arrays):
             file.write(np.ascontiguousarray(array, dtype=np.float32).tobytes())
 
 
-where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-print(json.dumps({"version": f"{torch.__version__} ({where})", "names": trained}), flush=True)
+where = torch.cuda.get_device_name() if device.type == "cuda" else "the CPU"
+print(json.dumps({"version": torch.__version__, "where": where, "names": trained}), flush=True)
 for line in sys.stdin:
     command, _, path = line.strip().partition(" ")
     if command == "step":

@@ -25,7 +25,10 @@ export interface Clock {
   dispose(): void;
 }
 
-/** The wanted clock, or the best that works: some drivers offer timestamps and write none. Its first use is the dispatches' warm-up. */
+/** A GPU that had nothing to do runs at a fraction of its clock rate, and takes a while to come up. */
+const WARM_MS = 200;
+
+/** The wanted clock, or the best that works: some drivers offer timestamps and write none. Its first uses are the dispatches' warm-up. */
 export async function workingClock(
   device: GPUDevice,
   wanted: ClockKind | undefined,
@@ -35,7 +38,9 @@ export async function workingClock(
   const attempt = async (kind: ClockKind) => {
     const clock = clockOf(device, kind);
     try {
-      await clock.time(count, submit);
+      const begin = performance.now();
+      do await clock.time(count, submit);
+      while (performance.now() - begin < WARM_MS);
       return clock;
     } catch (error) {
       clock.dispose();

@@ -16,8 +16,8 @@ import { type Choice, type Family, fnText, kernelText, type LoweredVariant } fro
 import { decode, type Loop, mergeRuns, type Region, resultIndex, rowMajor, runs } from "../region.js";
 
 const THREADS = 64;
-/** Workgroup memory in all, below the guaranteed 16 KiB so that more than one workgroup fits a core, and the most rows of a tile. */
-const WORKGROUP_BYTES = 12288;
+/** Workgroup memory in all, what every device has, and the most rows of a tile. */
+const WORKGROUP_BYTES = 16384;
 const MOST_ROWS = 16;
 /** Vectors of a row in one thread: a backward thread holds four such sets in registers. More threads share a longer row. */
 const VECTORS_OF_THREAD = 4;
@@ -39,11 +39,21 @@ const places: Record<string, readonly Role[]> = {
   dv: ["batch", "key", "own"],
 };
 
-/** Operands, results and file of each op; `along`: what a thread is for, `tile`: what it goes along. */
-const forms: Record<string, { outputs: readonly string[]; file: string; along: Role; tile: Role; a: string; b: string }> = {
-  attention: { outputs: ["o", "lse"], file: "attention", along: "query", tile: "key", a: "k", b: "v" },
-  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query", tile: "key", a: "k", b: "v" },
-  attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key", tile: "query", a: "q", b: "do" },
+interface OpForm {
+  readonly outputs: readonly string[];
+  readonly file: string;
+  /** What a thread is for: a query, or a key. */
+  readonly along: Role;
+  /** Numbers of a score: what each thread has of it, and what the threads of its row keep of it together. */
+  readonly parts: 1 | 2;
+  readonly scores: 1 | 2;
+}
+
+/** Results and file of each op. */
+const forms: Record<string, OpForm> = {
+  attention: { outputs: ["o", "lse"], file: "attention", along: "query", parts: 1, scores: 1 },
+  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query", parts: 2, scores: 1 },
+  attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key", parts: 2, scores: 2 },
 };
 
 /** How a tensor is read or written. */
@@ -249,8 +259,10 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   const b = partOf(own) * lanes;
   const ownVectors = Math.max(a, b);
   const rowsFor = (owners: number): number => {
-    const rowBytes = 16 * (a + b) + 8 * owners * lanes + 4 * b + 4;
-    return Math.min(MOST_ROWS, Math.floor((WORKGROUP_BYTES - 16 * owners * ownVectors) / rowBytes));
+    if (16 * owners * ownVectors > WORKGROUP_BYTES) return 0;
+    const scores = owners * (form.parts * lanes + form.scores);
+    const besides = form.along === "key" ? b + 1 : 0;
+    return Math.min(MOST_ROWS, Math.floor(WORKGROUP_BYTES / (16 * (a + b) + 4 * (scores + besides))));
   };
   // Rows so wide that they leave no room for a tile are fewer.
   let owners = Math.floor(THREADS / lanes);
@@ -273,7 +285,9 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
       B: count(b),
       PART_A: count(partOf(over)),
       PART_B: count(partOf(own)),
-      OWN_VECTORS: count(ownVectors),
+      LOADS_A: count(Math.ceil((rows * a) / threads)),
+      LOADS_B: count(Math.ceil((rows * b) / threads)),
+      MEMORY: count(Math.max(owners * ownVectors, rows * (a + b))),
       SCALE: literal(op.attrs.scale as number, "f32"),
     },
     // The rows of a tile are counted by a word of the uniform: drivers that unroll the tile take ten times as long to compile it.
