@@ -5,6 +5,12 @@
 import { random } from "../random-numbers.js";
 
 const all = process.env.DIT_CHOICES === "all";
+
+/**
+ * Whether this project stands for its driver. Else it is there for its subgroup width: kernels that have no subgroups are the same texts on
+ * the same driver as in that project, and need not run twice.
+ */
+export const whole = all || process.env.DIT_TEST_WHOLE === "1";
 const seed = Number(process.env.DIT_CHOICES_SEED ?? 1);
 
 /** So many of the cases, in their order; `what` makes draws of one seed differ. */
