@@ -51,8 +51,9 @@ function project(
 const patient = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 /**
- * test/gpu: what depends on the subgroup width, on every adapter. test/driver: what does not, once for each driver. test/long: commands,
- * and what is long or measures the process, on one adapter, because another would say the same.
+ * test/gpu: what depends on the subgroup width, on every adapter, and what the same files say of the rest on those of test/driver.
+ * test/driver: what does not depend on it, once for each driver. test/one: trainers, commands and programs whose kernels the others prove,
+ * on one adapter, because another would say the same. test/long: what measures or kills processes, on one adapter, each file in its own.
  *
  * Without `isolate` a process runs many files and loads modules, TypeScript's library above all, once: a third of the time was that.
  */
@@ -63,6 +64,8 @@ const gpu = (name: string, kind: DriverKind, width: SubgroupWidth | undefined, f
     {
       ...variables(kind, width),
       ...(width === undefined ? {} : { DIT_TEST_SUBGROUP: String(width) }),
+      // Where a driver has a project of its own for another width, that one proves what does not depend on it: test/gpu/sample.ts.
+      ...(folders.includes("driver") ? { DIT_TEST_WHOLE: "1" } : {}),
       // For test/long/memory.test.ts: large blocks that are freed go back to the system at once.
       MALLOC_MMAP_THRESHOLD_: "1048576",
       // Most of the time of these tests is lavapipe's compiler; without its optimizer it takes half. What it makes must not come into the
@@ -85,6 +88,7 @@ export default defineConfig({
           exclude: [
             "test/gpu/**",
             "test/driver/**",
+            "test/one/**",
             "test/long/**",
             "test/web/**",
             "test/null/**",
@@ -100,12 +104,12 @@ export default defineConfig({
       project("torch", ["test/torch/**/*.test.ts"], {}, patient),
       project("null", ["test/null/**/*.test.ts"], {}, patient),
       gpu("lavapipe-4", "lavapipe", 4, ["gpu"]),
-      gpu("lavapipe-8", "lavapipe", 8, ["gpu", "driver"]),
+      gpu("lavapipe-8", "lavapipe", 8, ["gpu", "driver", "one"]),
       gpu("lavapipe-16", "lavapipe", 16, ["gpu"]),
       gpu("lavapipe-long", "lavapipe", 8, ["long"], true),
       gpu("swiftshader", "swiftshader", 4, ["gpu", "driver"]),
       // For `npm run measure` on a machine that has a GPU.
-      ...(process.env.DIT_TEST_HARDWARE ? [gpu("hardware", "hardware", undefined, ["gpu", "driver"])] : []),
+      ...(process.env.DIT_TEST_HARDWARE ? [gpu("hardware", "hardware", undefined, ["gpu", "driver", "one"])] : []),
       project("web", ["test/web/**/*.test.ts"], browserVariables(), patient),
     ],
   },

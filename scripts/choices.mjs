@@ -1,5 +1,6 @@
-// `npm run test:choices`: every case of every choice of every kernel, of which `npm test` takes a sample. Each part that passed is noted
-// in .cache/choices.json, so that a run which was interrupted goes on where it stopped as long as no file has changed; `--fresh` forgets.
+// `npm run test:choices`: every case of every choice of every kernel, and all of test/gpu at every subgroup width; `npm test` takes a
+// sample of them. Each part that passed is noted in .cache/choices.json, so that a run which was interrupted goes on where it stopped as
+// long as no file has changed; `--fresh` forgets.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -10,11 +11,14 @@ import { runVitest } from "./run-vitest.mjs";
 const { values } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
 process.chdir(root);
 
+/** Of test/driver, what `npm test` takes samples or halves of. */
+const sampled = "matmul attention configs golden-designs golden-minimum golden-ops half recompute train-laws".split(" ");
 /** By subgroup width, by driver, and where nothing runs but all is looked at. */
 const parts = [
   ...["lavapipe-4", "lavapipe-8", "lavapipe-16", "swiftshader"].map((project) => [project, "test/gpu/matmul.test.ts"]),
-  ...["lavapipe-8", "swiftshader"].flatMap((project) =>
-    ["test/driver/matmul.test.ts", "test/driver/attention.test.ts"].map((file) => [project, file]),
+  ...["lavapipe-8", "swiftshader"].flatMap((project) => sampled.map((name) => [project, `test/driver/${name}.test.ts`])),
+  ...["lavapipe-4", "lavapipe-16"].flatMap((project) =>
+    ["golden", "kernels", "random-modules"].map((name) => [project, `test/gpu/${name}.test.ts`]),
   ),
   ["null", "test/null/races.test.ts"],
   ["null", "test/null/wgsl.test.ts"],

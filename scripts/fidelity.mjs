@@ -17,7 +17,10 @@ const projects = ["lavapipe-8", "swiftshader"];
 const folder = mkdtempSync(join(tmpdir(), "dit-compile-fidelity-"));
 const log = join(folder, "comparisons.jsonl");
 writeFileSync(log, "");
-const { status } = runVitest([...projects.flatMap((name) => ["--project", name]), ...files], { DIT_FIDELITY: log });
+const { status } = runVitest([...projects.flatMap((name) => ["--project", name]), ...files], {
+  DIT_FIDELITY: log,
+  DIT_CHOICES: "all",
+});
 const lines = readFileSync(log, "utf8").trim().split("\n").filter(Boolean);
 rmSync(folder, { recursive: true, force: true });
 

@@ -31,7 +31,7 @@ const parts = {
   adapter: () => JSON.parse(node([cli, "doctor", "--driver", driver, "--json"])),
   /** Whether it computes what it should: golden data of PyTorch, every choice of every kernel. */
   right() {
-    const files = ["test/gpu/golden.test.ts", "test/gpu/kernels.test.ts", "test/gpu/matmul.test.ts", "test/driver"];
+    const files = ["test/gpu/golden.test.ts", "test/gpu/kernels.test.ts", "test/gpu/matmul.test.ts", "test/driver", "test/one"];
     const { projects, errors } = runVitest(["--project", project, ...files], { DIT_CHOICES: "all", DIT_TEST_HARDWARE: "1" });
     const found = { passed: 0, failed: 0, ...projects[project], errors };
     if (found.passed > 0 && found.failed === 0) return found;

@@ -17,7 +17,7 @@ const { wanted, filters } = readArguments(process.argv.slice(2));
 const problems = [];
 
 if (!existsSync("node_modules")) step("packages are not installed: npm ci", "npm", ["ci"]);
-step("build", process.execPath, ["scripts/build.mjs"]);
+step("build", process.execPath, ["scripts/build.mjs", "--if-changed"]);
 check("typecheck", process.execPath, ["node_modules/typescript/lib/tsc.js", "--noEmit", "-p", "tsconfig.test.json"]);
 check("lint", process.execPath, ["node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings", "."]);
 await fetchMissing();

@@ -246,7 +246,7 @@ describe("the choice of a driver", () => {
 
 describe("polling", () => {
   // Stands for the binding's callback: native, nameless, without arguments.
-  const native = (): (() => void) => Object.defineProperty(Math.random.bind(Math), "name", { value: "" });
+  const native = (run: () => void = Math.random): (() => void) => Object.defineProperty(run.bind(null), "name", { value: "" });
 
   test("only a native, nameless callback without arguments is taken for Dawn's", () => {
     expect(isDawnCallback(native(), [])).toBe(true);
@@ -277,6 +277,38 @@ describe("polling", () => {
     const started = performance.now();
     late();
     expect(performance.now() - started).toBeGreaterThan(15);
+  });
+
+  test("a pause grows with the wait, up to the longest; a new wait begins with the shortest", () => {
+    let clock = 1000;
+    const pauses: number[] = [];
+    vi.spyOn(performance, "now").mockImplementation(() => clock);
+    vi.spyOn(Atomics, "wait").mockImplementation((...[, , , ms]) => {
+      pauses.push(ms!);
+      clock += ms!;
+      return "timed-out";
+    });
+    try {
+      const scheduled: (() => void)[] = [];
+      const original = ((callback: () => void) => scheduled.push(callback)) as unknown as typeof setImmediate;
+      const wrapped = pausing(original, 1, () => 4);
+      // As the binding does: as long as something waits, a look asks for the next.
+      const look: () => void = native(() => pauses.length % 40 > 0 && wrapped(look));
+      const wait = (): number[] => {
+        wrapped(look);
+        while (scheduled.length > 0) scheduled.shift()!();
+        return pauses.splice(0);
+      };
+      const first = wait();
+      expect(first).toHaveLength(40);
+      expect([first[0], first[9], first.at(-1)]).toEqual([1, 1, 4]);
+      expect(first).toEqual(first.toSorted((a, b) => a - b));
+      expect(first[20]! / first.slice(0, 20).reduce((a, b) => a + b)).toBeCloseTo(0.1);
+      clock += 5000;
+      expect(wait().map((ms) => ms.toFixed(6))).toEqual(first.map((ms) => ms.toFixed(6)));
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   test("arguments, handles and promisify work as before", async () => {

@@ -1,6 +1,6 @@
 /**
  * Failing well: for each way in which a command line, a file, a disk or a driver can be wrong, all that is said, exit code 1, and nothing
- * half-written. What is wrong inside a model file is in test/language/mistakes.test.ts, what needs a GPU in test/long.
+ * half-written. What is wrong inside a model file is in test/language/mistakes.test.ts, what needs a GPU in test/one.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -20,7 +20,7 @@ import { B, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { numbers } from "../gpu/numbers.js";
 import { bundleOf, runModule } from "../gpu/run-module.js";
-import { sample } from "../gpu/sample.js";
+import { sample, shared } from "../gpu/sample.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {
@@ -103,19 +103,20 @@ const shapes: readonly Case[] = [
 ];
 // Scores of ±80 do not overflow.
 const large: Case = [40, 16, 1, 9];
+// So wide that there is no kernel of subgroups.
+const wide: Case = [9, 258, 1, 1];
 
 // These adapters have subgroups as wide as a CPU's vector; most GPUs run the tiles, which these adapters take long to compile.
 describe.each([
-  ["subgroups", {}, [...sample("subgroups", shapes, 2), large]],
-  ["tiles", { variants: false }, [...sample("tiles", shapes, 1), large]],
+  ["subgroups", {}, sample("subgroups", shapes, 2)],
+  ["tiles", { variants: false }, shared([...sample("tiles", shapes, 1), large])],
+  ["chosen kernels", {}, shared([large, wide])],
   ["naive kernels", { safe: true }, [[50, 18, 2, 1]]],
 ] as const)("%s", (_, kernels, cases) => {
   test.each(cases)("%d tokens, head width %d, batch %d, numbers up to %d", (tokens, width, batch, size) =>
     compare(selfAttention(tokens, width), batch, size, kernels),
   );
 });
-
-test("a head as wide as 258 has tiles", () => compare(selfAttention(9, 258), 1, 1));
 
 test("nothing of tokens × tokens is in memory", () => {
   const { storages } = bundleOf(compiled(selfAttention(500, 16)), { batch: 1 }).program;

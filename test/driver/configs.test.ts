@@ -10,6 +10,7 @@ import { sample } from "../../src/trainer/sampler.js";
 import { freshWeights } from "../../src/trainer/weights.js";
 import { asSettings, ditConfigs } from "../dit-configs.js";
 import { inputsOf, runEntry } from "../gpu/model-inputs.js";
+import { shared } from "../gpu/sample.js";
 import { distance, strays } from "../strays.js";
 
 const batch = 3;
@@ -30,23 +31,25 @@ async function follows(file: string, set: readonly string[], entry: string, clas
     expect(distance(got[name]!, exact.data), `${entry}, ${name}`).toBeLessThanOrEqual(bound);
 }
 
-test.each(ditConfigs())("%j", (config) =>
+test.each(shared(ditConfigs()))("%j", (config) =>
   follows("models/dit.graph.ts", asSettings(config), "forward", config.numClasses, "tiny"),
 );
 
 // 16 and 49 tokens of the image, and of the condition one without classes and two with them.
-test.each([
-  [17, 8, 0],
-  [18, 8, 5],
-  [50, 14, 0],
-  [51, 14, 5],
-])("in context, %d tokens, with gradients", async (_tokens, inputSize, numClasses) => {
+test.each(
+  shared([
+    [17, 8, 0],
+    [18, 8, 5],
+    [51, 14, 5],
+    [50, 14, 0],
+  ] as const),
+)("in context, %d tokens, with gradients", async (_tokens, inputSize, numClasses) => {
   const small = ["block=in_context", "hiddenSize=24", "numHeads=2", "depth=1", "inChannels=1", "mlpRatio=2", "guidance=1"];
   const set = [...small, `inputSize=${inputSize}`, `numClasses=${numClasses}`];
   await follows("models/dit.graph.ts", set, "loss_and_grad", numClasses, "tiny");
 });
 
-test.each([17, 50, 77])("a sequence of %d, with gradients", (length) =>
+test.each(shared([17, 50, 77]))("a sequence of %d, with gradients", (length) =>
   follows("test/models/sequence.graph.ts", [`length=${length}`], "loss_and_grad", 3),
 );
 

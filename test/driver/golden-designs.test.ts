@@ -1,6 +1,5 @@
 // The golden data of the three block designs that have no published weights.
 import { goldens } from "../gpu/golden-model.js";
+import { shared } from "../gpu/sample.js";
 
-goldens("web", "adaln");
-goldens("web", "cross_attention");
-goldens("web", "in_context");
+for (const design of shared(["adaln", "cross_attention", "in_context"] as const)) goldens("web", design);

@@ -10,6 +10,7 @@ import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
 import { Trainer } from "../../src/trainer/trainer.js";
 import { freshWeights } from "../../src/trainer/weights.js";
+import { shared } from "../gpu/sample.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {
@@ -42,7 +43,7 @@ const wave = (n: number, step: number) => Float32Array.from({ length: n }, (_, i
 const x_start = wave(BATCH * 4 * 8 * 8, 0.37);
 const y = Int32Array.from({ length: BATCH }, (_, i) => i % 4);
 
-test("loss and gradients, a tenth less memory", async () => {
+async function tenthLess(): Promise<void> {
   const most = await compiled("loss_and_grad");
   const budget = Math.floor(0.9 * bytesOf(most.bundle));
   const few = await compiled("loss_and_grad", budget);
@@ -63,9 +64,9 @@ test("loss and gradients, a tenth less memory", async () => {
       name,
     ).toBe(true);
   expect(differing(await outputs(few.bundle), found)).toEqual([]);
-});
+}
 
-test("three training steps, as little memory as there is", async () => {
+async function least(): Promise<void> {
   const states = async (bundle: Bundle) => {
     const trainer = await Trainer.create(bundle, dawn.device, { batch: BATCH, seed: 1 });
     await trainer.reset(weightsOf(bundle));
@@ -82,4 +83,10 @@ test("three training steps, as little memory as there is", async () => {
   const lowest = await compiled("train_step", budget);
   expect(bytesOf(lowest.bundle)).toBe(budget);
   expect(differing(await states(lowest.bundle), await states(plain.bundle))).toEqual([]);
-});
+}
+
+const cases = [
+  ["loss and gradients, a tenth less memory", tenthLess],
+  ["three training steps, as little memory as there is", least],
+] as const;
+for (const [name, run] of shared(cases)) test(name, run);

@@ -11,6 +11,7 @@ import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { sample } from "../../src/trainer/sampler.js";
 import { Trainer } from "../../src/trainer/trainer.js";
 import { freshWeights } from "../../src/trainer/weights.js";
+import { shared } from "../gpu/sample.js";
 
 const small = [
   ...["inputSize=4", "patchSize=2", "inChannels=1", "hiddenSize=16", "depth=1", "numHeads=2", "mlpRatio=2"],
@@ -65,7 +66,7 @@ const drawn = (batch: number, step: number) => ({
   first: Int32Array.of(step * batch),
 });
 
-test("eight images with fixed timesteps and noise are overfitted", async () => {
+async function overfits(): Promise<void> {
   const { bundle } = await program(["train_step"], "draws=inputs", "hiddenSize=32", "learningRate=4e-3");
   const trainer = await Trainer.create(bundle, dawn.device, { batch: 8, seed: 1 });
   try {
@@ -81,14 +82,14 @@ test("eight images with fixed timesteps and noise are overfitted", async () => {
   } finally {
     trainer.dispose();
   }
-});
+}
 
 /**
  * How far f32 may stray is measured, not chosen: the reference trains once in f64 and once with every operation rounded to f32. A GPU
  * rounds as often but in other places and another order, so at each step it may be ten times as far from f64 as the rounded reference
  * has ever been by then (at a single step the two may agree by chance), and never less than four units in the last place of the loss.
  */
-test("fifty losses follow the reference", async () => {
+async function follows(): Promise<void> {
   const batch = 4;
   const { bundle, differentiated } = await program(["train_step"], "draws=inputs");
   const trainer = await Trainer.create(bundle, dawn.device, { batch, seed: 2 });
@@ -115,7 +116,7 @@ test("fifty losses follow the reference", async () => {
   } finally {
     trainer.dispose();
   }
-});
+}
 
 /** The training step on the CPU, with a state of its own. */
 class Reference {
@@ -152,6 +153,12 @@ class Reference {
     return results.get("loss")!.data[0]!;
   }
 }
+
+const long = [
+  ["eight images with fixed timesteps and noise are overfitted", overfits],
+  ["fifty losses follow the reference", follows],
+] as const;
+for (const [name, law] of shared(long)) test(name, law);
 
 test("the same state and inputs give the same bits, in one submit a step and no new buffers", async () => {
   const { bundle } = await program(["train_step"]);

@@ -1,7 +1,9 @@
 /**
  * The golden data, computed by PyTorch in f64, against what the compiled program computes on this adapter: forward and its gradients, loss
  * and all its gradients, five AdamW steps with EMA, sampling runs. Tolerances are the manifest's. `--target web` has variants, and so runs
- * on every adapter; `minimum` has none, and runs once for each driver.
+ * on every adapter; `minimum` has none, and runs once for each driver. `web` takes all cases on an adapter that stands for its driver; else,
+ * and as `minimum`, the loss with its gradients runs, whose kernels are those of all programs but for what they store, and one or two of
+ * the other cases, others at each commit.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Compiled, compile } from "../../src/compile/compile.js";
@@ -14,6 +16,7 @@ import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession, type Session } from "../../src/runtime/session.js";
 import { type GoldenFile, golden } from "../golden.js";
 import { runModule } from "./run-module.js";
+import { sample, whole } from "./sample.js";
 
 type Target = "web" | "minimum";
 export type Design = "adaln_zero" | "adaln" | "cross_attention" | "in_context";
@@ -124,8 +127,13 @@ export function goldens(target: Target, design: Design = "adaln_zero"): void {
     return differences(held.map((name) => file.check(name, results[name]!)));
   };
 
+  // What the kernels of a target can change is in the loss and its gradients; other cases add what they store, and a kernel or two.
+  const count = !whole ? 1 : target === "minimum" ? 2 : Number.POSITIVE_INFINITY;
+  const others = new Map<string, () => Promise<void>>();
+  const other = (name: string, run: () => Promise<void>) => void others.set(name, run);
+
   describe(`target ${target}, ${design}`, () => {
-    test("forward", async () => {
+    other("forward", async () => {
       const session = await open("forward", batch);
       await writeWeights(session, [""]);
       const inputs = { x: file.f32("forward/x"), t: file.i32("forward/t"), y: file.i32("forward/y") };
@@ -138,7 +146,7 @@ export function goldens(target: Target, design: Design = "adaln_zero"): void {
       session.dispose();
     });
 
-    test("the gradients of a forward pass", async () => {
+    other("the gradients of a forward pass", async () => {
       const kernels = pipeline(passes, pullback(await program("forward")), {
         options: { maxStorageBuffers: 8, differentiated: true },
       });
@@ -176,35 +184,36 @@ export function goldens(target: Target, design: Design = "adaln_zero"): void {
       session.dispose();
     });
 
-    test.each(design === "adaln_zero" ? [0.9, 0.9999] : [0.9])("five AdamW steps, EMA %d", async (decay) => {
-      const session = await open("train_step", batch, `emaDecay=${decay}`);
-      await writeWeights(session, ["p.", "ema."]);
-      const [x0, noise] = [file.f32("train/x0"), file.f32("train/noise")];
-      const [t, y, drop] = [file.i32("train/t"), file.i32("train/y"), file.i32("train/drop")];
-      const losses: number[] = [];
-      const size = x0.length / steps;
-      for (let step = 0; step < steps; step++) {
-        const samples = [step * batch, (step + 1) * batch] as const;
-        const out = await session.run("train_step", {
-          x_start: x0.slice(step * size, (step + 1) * size),
-          "draw.noise": noise.slice(step * size, (step + 1) * size),
-          "draw.t": t.slice(...samples),
-          "draw.drop": drop.slice(...samples),
-          y: y.slice(...samples),
-        });
-        losses.push((out.loss as Float32Array)[0]!);
-      }
-      expect(file.check("train/losses", Float32Array.from(losses))).toBeUndefined();
-      const state = await session.read(names.flatMap((name) => ["p", "m", "v", "ema"].map((kind) => `${kind}.${name}`)));
-      const stored = { p: "w5", m: "m5", v: "v5", ema: `ema${decay}` };
-      const results = Object.entries(stored).flatMap(([kind, golden]) =>
-        names.map((name) => [`train/${golden}.${name}`, state[`${kind}.${name}`] as Float32Array] as const),
-      );
-      expect(compared(Object.fromEntries(results))).toEqual([]);
-      session.dispose();
-    });
+    for (const decay of design === "adaln_zero" ? [0.9, 0.9999] : [0.9])
+      other(`five AdamW steps, EMA ${decay}`, async () => {
+        const session = await open("train_step", batch, `emaDecay=${decay}`);
+        await writeWeights(session, ["p.", "ema."]);
+        const [x0, noise] = [file.f32("train/x0"), file.f32("train/noise")];
+        const [t, y, drop] = [file.i32("train/t"), file.i32("train/y"), file.i32("train/drop")];
+        const losses: number[] = [];
+        const size = x0.length / steps;
+        for (let step = 0; step < steps; step++) {
+          const samples = [step * batch, (step + 1) * batch] as const;
+          const out = await session.run("train_step", {
+            x_start: x0.slice(step * size, (step + 1) * size),
+            "draw.noise": noise.slice(step * size, (step + 1) * size),
+            "draw.t": t.slice(...samples),
+            "draw.drop": drop.slice(...samples),
+            y: y.slice(...samples),
+          });
+          losses.push((out.loss as Float32Array)[0]!);
+        }
+        expect(file.check("train/losses", Float32Array.from(losses))).toBeUndefined();
+        const state = await session.read(names.flatMap((name) => ["p", "m", "v", "ema"].map((kind) => `${kind}.${name}`)));
+        const stored = { p: "w5", m: "m5", v: "v5", ema: `ema${decay}` };
+        const results = Object.entries(stored).flatMap(([kind, golden]) =>
+          names.map((name) => [`train/${golden}.${name}`, state[`${kind}.${name}`] as Float32Array] as const),
+        );
+        expect(compared(Object.fromEntries(results))).toEqual([]);
+        session.dispose();
+      });
 
-    test("DDIM 10, guidance 1.5 on all channels", async () => {
+    other("DDIM 10, guidance 1.5 on all channels", async () => {
       const session = await open("sample_step", 2, "sampler=ddim", "respacing=ddim10", "guidance=1.5", "guidedChannels=4");
       await writeWeights(session, [""]);
       await session.write("x", file.f32("ddim10/z"));
@@ -216,21 +225,7 @@ export function goldens(target: Target, design: Design = "adaln_zero"): void {
       session.dispose();
     });
 
-    // What follows is of the drivers and of sampling, and would say the same of another design.
-    if (design !== "adaln_zero") return;
-
-    const width = process.env.DIT_TEST_SUBGROUP;
-    test.runIf(width)("the variant is the target's and the adapter's", async () => {
-      const { variants, dispose } = await open("forward", batch).then((s) => ({
-        variants: s.variants,
-        dispose: () => s.dispose(),
-      }));
-      const subgroup = variants.filter((v) => v.variant.startsWith("subgroup-")).map((v) => v.variant);
-      expect([...new Set(subgroup)]).toEqual(target === "web" ? [`subgroup-${width}`] : []);
-      dispose();
-    });
-
-    test("DDPM 20 without guidance", async () => {
+    async function ddpm20(): Promise<void> {
       const session = await open("sample_step", 2, "sampler=ddpm", "respacing=20", "guidance=1");
       await writeWeights(session, [""]);
       await session.write("x", sampling.f32("ddpm20/z"));
@@ -247,6 +242,19 @@ export function goldens(target: Target, design: Design = "adaln_zero"): void {
       }
       expect(sampling.check("ddpm20/x", Float32Array.from(images))).toBeUndefined();
       session.dispose();
-    });
+    }
+    // These are of the drivers and of sampling, and would say the same of another design.
+    if (design === "adaln_zero") {
+      other("DDPM 20 without guidance", ddpm20);
+      const width = process.env.DIT_TEST_SUBGROUP;
+      test.runIf(width)("the variant is the target's and the adapter's", async () => {
+        const session = await open("forward", batch);
+        const subgroup = session.variants.map(({ variant }) => variant).filter((variant) => variant.startsWith("subgroup-"));
+        expect([...new Set(subgroup)]).toEqual(target === "web" ? [`subgroup-${width}`] : []);
+        session.dispose();
+      });
+    }
+
+    for (const [name, run] of sample(`golden ${target}`, [...others], count)) test(name, run);
   });
 }

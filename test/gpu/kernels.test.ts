@@ -10,9 +10,11 @@ import { opTable } from "../../src/ir/ops/index.js";
 import type { Sample } from "../../src/ir/ops/op.js";
 import type { TensorType } from "../../src/ir/types.js";
 import { fuse } from "../../src/passes/fuse/index.js";
+import type { Bundle } from "../../src/program/program.js";
 import { product, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
-import { runModule } from "./run-module.js";
+import { bundleOf, runModule } from "./run-module.js";
+import { whole } from "./sample.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {
@@ -44,24 +46,38 @@ function inputsOf(sample: Sample, seed: number): Map<string, { shape: number[]; 
   );
 }
 
-for (const [name, row] of opTable) {
+function moduleOf(name: string, sample: Sample): Module {
+  const b = new Builder();
+  const inputs = sample.inputs.map((type, k) => b.param(`x${k}`, "input", type));
+  const outputs = b.emit(name, inputs, (sample.attrs ?? {}) as Attrs);
+  const results = outputs.map((value, k) => ({ name: `y${k}`, value }));
+  return { stage: "graph", fns: [b.finish("main", results)] };
+}
+
+/** Samples with their places, all or those that have a kernel with subgroups. */
+const samplesOf = (name: string, samples: readonly Sample[]) =>
+  [...samples.entries()].filter(([, sample]) => whole || usesSubgroups(bundleOf(fuse.run(moduleOf(name, sample), {}))));
+const usesSubgroups = ({ program }: Bundle) =>
+  program.kernels.some(({ variants }) => variants.some(({ requires }) => requires.features?.includes("subgroups")));
+
+const ops = [...opTable].flatMap(([name, row]) => {
+  const samples = samplesOf(name, row.samples as readonly Sample[]);
+  return samples.length > 0 ? [[name, samples] as const] : [];
+});
+
+test("all ops are here, or all with kernels of this subgroup width", () => {
+  const names = ops.map(([name]) => name);
+  const some = ["attention", "attention_grad_q", "attention_grad_kv", "normalize", "normalize_grad"];
+  expect(names).toEqual(whole ? [...opTable.keys()] : some);
+});
+
+for (const [name, samples] of ops) {
   test(name, async () => {
-    for (const [i, sample] of row.samples.entries()) {
-      const b = new Builder();
-      const inputs = sample.inputs.map((type, k) => b.param(`x${k}`, "input", type));
-      const outputs = b.emit(name, inputs, ((sample as Sample).attrs ?? {}) as Attrs);
-      const module: Module = {
-        stage: "graph",
-        fns: [
-          b.finish(
-            "main",
-            outputs.map((value, k) => ({ name: `y${k}`, value })),
-          ),
-        ],
-      };
-      const values = inputsOf(sample as Sample, 7 + i);
+    for (const [i, sample] of samples) {
+      const module = moduleOf(name, sample);
+      const values = inputsOf(sample, 7 + i);
       const expected = evaluate(module, "main", values, { batch: 1, precision: "f64" });
-      for (const safe of [false, true]) {
+      for (const safe of whole ? [false, true] : [false]) {
         const got = await runModule(fuse.run(module, {}), values, dawn, { safe });
         for (const [result, { data }] of expected) {
           const scale = Math.max(1, ...data.map(Math.abs));

@@ -1,6 +1,7 @@
 /**
  * Random modules on this adapter, as a fused program and with one op a kernel in the naive form: both must be the f64 results of the
  * module as it was made, and each other's, as far as f32 can tell (test/strays.ts). DIT_LAWS_SEED=… DIT_LAWS_COUNT=… choose others.
+ * The naive form has no subgroups, so it runs where the project stands for its driver.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Fn, Module } from "../../src/ir/graph.js";
@@ -11,6 +12,7 @@ import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { holdsHalves, randomModule } from "../laws/random-module.js";
 import { distance, strays } from "../strays.js";
 import { runModule } from "./run-module.js";
+import { whole } from "./sample.js";
 
 const seed = Number(process.env.DIT_LAWS_SEED ?? 1);
 const count = Number(process.env.DIT_LAWS_COUNT ?? 5);
@@ -45,11 +47,12 @@ test.each(cases)("seed $seed", async ({ module, inputs, batch }) => {
   const expected = strays(module, "main", values, batch);
   const lowered = (fused: boolean) => pipeline(passes, module, { options: { fused, differentiated: true } });
   const fused = await runModule(lowered(true), values, dawn, { batch });
-  const plain = await runModule(lowered(false), values, dawn, { batch, safe: true });
+  const plain = whole ? await runModule(lowered(false), values, dawn, { batch, safe: true }) : undefined;
   for (const [name, { exact, bound }] of expected) {
     const text = () => `${name}\n${printModule(module)}`;
     const most = exact.type.dtype === "f32" ? bound : 0;
     expect(distance(fused[name]!, exact.data), `fused, ${text()}`).toBeLessThanOrEqual(most);
+    if (plain === undefined) continue;
     expect(distance(plain[name]!, exact.data), `one op a kernel, ${text()}`).toBeLessThanOrEqual(most);
     expect(distance(fused[name]!, plain[name]!), `fused beside one op a kernel, ${text()}`).toBeLessThanOrEqual(most);
   }

@@ -5,7 +5,7 @@
  */
 import { fail } from "../../diagnostics/diagnostic.js";
 import { type DriverKind, driverVariable, kindOf } from "./driver.js";
-import { mendPolling } from "./polling.js";
+import { leaveTheCores, mendPolling } from "./polling.js";
 import { dawnSettings } from "./probe.js";
 
 export interface DeviceOptions {
@@ -76,6 +76,7 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<DawnDe
   }
   const { info } = adapter;
   const kind = options.backend ?? kindOf(info);
+  if (kind !== "hardware" && kind !== "null") leaveTheCores();
   const wanted = options.driver ?? process.env[driverVariable];
   if (wanted && !options.backend && kind !== wanted) {
     return fail("DIT5001", `this process runs on ${kind} (${info.description}), not on ${wanted}`, {
