@@ -2,9 +2,10 @@
  * The program of the compiler's own choices, beside which others of the same entry are held: do they give the same numbers, and how long
  * does each dispatch take? The two take turns, so that a machine which slows down slows both, and the fastest of the rounds counts.
  */
-import { type Clock, type Submit, workingClock } from "../profiler/clock.js";
+import { type Clock, type Span, type Submit, workingClock } from "../profiler/clock.js";
 import { fillWeights, madeUpInputs } from "../profiler/fill.js";
 import type { Bundle, Dispatch, Entry } from "../program/program.js";
+import { deviceFacts } from "../runtime/device.js";
 import { createSession, type Session } from "../runtime/session.js";
 
 /** The first dispatch of some work, and how many of it there are in a run. */
@@ -44,7 +45,7 @@ export class Beside {
     const own = await open(made, device, options);
     try {
       const expected = await numbersOf(own, options);
-      const clock = await workingClock(device, undefined, 1, dispatchOf(own, options.entry, 0));
+      const clock = await workingClock(device, undefined, 1, dispatchesOf(own, options.entry, 0));
       return new Beside(device, options, own, expected, clock);
     } catch (error) {
       own.dispose();
@@ -69,19 +70,45 @@ export class Beside {
 
   /** Microseconds of one dispatch for each key. */
   async dispatches(other: Session, places: ReadonlyMap<string, Place>, keys: readonly string[]): Promise<Map<string, Pair>> {
-    const once = async (session: Session, index: number): Promise<number> => {
-      const [span] = await this.clock.time(1, dispatchOf(session, this.options.entry, index));
-      return 1000 * (span!.end - span!.begin);
-    };
     const found = new Map<string, Pair>();
+    const note = (key: string, now: Pair): void => {
+      found.set(key, fastest(found.get(key), now));
+    };
     await this.inRounds(async (warm) => {
+      if (this.whole) {
+        const [own, tuned] = [await this.passOf(this.own), await this.passOf(other)];
+        const at = ({ index }: Place): Pair => ({ own: own[index]!, tuned: tuned[index]! });
+        if (warm) for (const key of keys) note(key, at(places.get(key)!));
+        return;
+      }
       for (const key of keys) {
         const { index } = places.get(key)!;
-        const now = { own: await once(this.own, index), tuned: await once(other, index) };
-        if (warm) found.set(key, fastest(found.get(key), now));
+        const now = { own: await this.alone(this.own, index), tuned: await this.alone(other, index) };
+        if (warm) note(key, now);
       }
     });
     return found;
+  }
+
+  /** Microseconds of one dispatch alone. */
+  private async alone(session: Session, index: number): Promise<number> {
+    const [span] = await this.clock.time(1, dispatchesOf(session, this.options.entry, index));
+    return microseconds(span!);
+  }
+
+  /** Microseconds of each dispatch of a pass. */
+  private async passOf(session: Session): Promise<number[]> {
+    const { entry } = this.options;
+    const count = entry.segments.reduce((n, segment) => n + segment.dispatches.length, 0);
+    return (await this.clock.time(count, dispatchesOf(session, entry, 0))).map(microseconds);
+  }
+
+  /**
+   * Whether whole passes are timed, each dispatch in its place. A GPU lowers its clock rate when all it has is a dispatch now and then; a CPU
+   * that stands in for one does not, and is rather spared what need not be run.
+   */
+  private get whole(): boolean {
+    return this.clock.kind === "gpu" && deviceFacts(this.device).hardware;
   }
 
   /** Milliseconds of one pass of the entry, by the host's clock. */
@@ -117,12 +144,15 @@ const fastest = (before: Pair | undefined, now: Pair): Pair =>
 const open = (made: Bundle, device: GPUDevice, { entry, batch, memoryLimit }: BesideOptions): Promise<Session> =>
   createSession(made, device, { batch, entries: [entry.name], memoryLimit });
 
-const dispatchOf =
-  (session: Session, { name }: Entry, index: number): Submit =>
-  async (_from, _until, timestamps) => {
-    await session.submit(name, undefined, { from: index, until: index + 1, ...(timestamps ? { timestamps } : {}) });
+/** Dispatches by number, the first of them `first`. */
+const dispatchesOf =
+  (session: Session, { name }: Entry, first: number): Submit =>
+  async (from, until, timestamps) => {
+    await session.submit(name, undefined, { from: first + from, until: first + until, ...(timestamps ? { timestamps } : {}) });
     await session.idle();
   };
+
+const microseconds = ({ begin, end }: Span): number => 1000 * (end - begin);
 
 type Numbers = ReadonlyMap<string, ArrayLike<number>>;
 
