@@ -25,7 +25,7 @@ const { train } = await fromDist("trainer/loop.js");
 const { measure } = await fromDist("trainer/measure.js");
 const { sample } = await fromDist("trainer/sampler.js");
 const { readConfig, resolveConfig, settingsOf } = await fromDist("trainer/train-config.js");
-const { readWeights } = await fromDist("trainer/weights.js");
+const { openWeights } = await fromDist("node/weights.js");
 
 process.chdir(root);
 const [COUNT, CLASSES] = [500, 10];
@@ -49,7 +49,7 @@ const real = accuracyOf(await classOf(realsOf(data.test)), data.test.labels);
 const config = resolveConfig(await readConfig(join(values.model, "train.json")));
 const { preset } = config;
 const { bundle } = await compile(config.model, { preset, set: [...settingsOf(config), ...values.set], entries: ["sample"] });
-const weights = await readWeights(join(values.model, "weights.safetensors"), bundle.program);
+const weights = await openWeights(join(values.model, "weights.safetensors"), bundle.program);
 const labels = Int32Array.from({ length: COUNT }, (_, i) => i % CLASSES);
 const { images } = await sample({ bundle, device: dawn.device, weights, labels, seed: Number(values.seed), batch: 50 });
 const seen = await classOf(images);

@@ -31,7 +31,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
   profiler: ["chart", "runtime", "program", "diagnostics"],
   tuner: ["compile", "codegen", "profiler", "runtime", "formats", "program", "diagnostics"],
   data: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
-  trainer: ["chart", "checkpoints", "data", "runtime", "runtime/node", "formats", "program", "diagnostics"],
+  trainer: ["chart", "checkpoints", "data", "node", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],
   // The graph for other programs: ONNX and PyTorch.
   exports: ["compile", "checkpoints", "passes", "diffusion", "dsl", "formats", "ir", "program", "diagnostics"],

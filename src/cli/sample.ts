@@ -90,19 +90,19 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
   if (kind !== ".png" && kind !== ".safetensors") {
     fail("DIT7001", `--output ${flags.output}: expected a name that ends in .png or .safetensors`);
   }
-  const [{ writeFileAtomic }, { writeSafetensors }, { gridPng }, { requestDevice }, { sample }, { readWeights }] =
+  const [{ writeFileAtomic }, { writeSafetensors }, { gridPng }, { requestDevice }, { sample }, { openWeights }] =
     await Promise.all([
       import("../formats/files.js"),
       import("../formats/safetensors.js"),
       import("../data/grid.js"),
       import("../runtime/node/dawn.js"),
       import("../trainer/sampler.js"),
-      import("../trainer/weights.js"),
+      import("../node/weights.js"),
     ]);
   const started = performance.now();
   const { bundle, folder } = await open(what, flags);
   const file = flags.weights ?? weightsBeside(what, folder);
-  const weights = await readWeights(file, bundle.program);
+  const weights = await openWeights(file, bundle.program);
   const unconditional = bundle.program.model.config.numClasses === 0;
   if (unconditional && flags.class) {
     fail("DIT7001", "--class: this model has no classes (numClasses=0)", {

@@ -7,6 +7,7 @@ import { type Compiled, type CompileOptions, compile } from "../compile/compile.
 import { mirrors, openData } from "../data/open.js";
 import { checkClasses, type DataSet } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
+import { openWeights } from "../node/weights.js";
 import { requestDevice } from "../runtime/node/dawn.js";
 import { findNonFinite, sentencesOf } from "../trainer/blame.js";
 import { imageShape } from "../trainer/feeder.js";
@@ -17,7 +18,6 @@ import { resume } from "../trainer/resume.js";
 import { RunFolder } from "../trainer/run-folder.js";
 import { readConfig, resolveConfig, settingsOf, type TrainConfig, type TrainFile } from "../trainer/train-config.js";
 import { trainEntries, trainEntry } from "../trainer/trainer.js";
-import { readWeights } from "../trainer/weights.js";
 import { ExitError, type Io } from "./io.js";
 import { progress } from "./progress.js";
 import type { Flags } from "./train.js";
@@ -42,7 +42,7 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
   });
   const { program } = compiled.bundle;
   const data = await openFor(compiled, config, (line) => io.err(`${line}\n`));
-  const weights = config.weights === undefined ? undefined : await readWeights(config.weights, program);
+  const weights = config.weights === undefined ? undefined : await openWeights(config.weights, program);
   const dawn = await requestDevice();
   const { name, preset } = program.model;
   const title = `${name}${preset ? `, preset ${preset}` : ""}`;
@@ -117,10 +117,10 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
         return sentencesOf(await findNonFinite({ device, batch: config.batch, bundle, unfused, state, inputs }));
       },
       stop: () => interrupt.requested,
+      onEnd: (trainer, steps) => folder.weights(trainer, config, steps),
       log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
     });
     meter.end();
-    await folder.weights(program, result, config, result.steps);
     await page(result.steps >= config.steps);
     say(io, flags, config, result, data.skipped.length);
     if (interrupt.requested && result.steps < config.steps) throw new ExitError(INTERRUPTED);

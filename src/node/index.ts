@@ -4,4 +4,4 @@ export { type DriverKind, ensureDriver } from "../runtime/node/driver.js";
 export { type LoadOptions, load } from "./load.js";
 export { programHash, readBundle } from "./read-bundle.js";
 export { type RunEntryOptions, runEntry } from "./run-entry.js";
-export { openWeights, type WeightsFile, writeWeights } from "./weights.js";
+export { inMemoryWeights, openWeights, type ReadWeight, type WriteOptions, writeWeights } from "./weights.js";

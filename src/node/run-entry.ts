@@ -11,7 +11,7 @@ import { suggestion } from "../runtime/errors.js";
 import type { InputData, TypedArray } from "../runtime/inputs.js";
 import type { Session } from "../runtime/session.js";
 import { type LoadOptions, load } from "./load.js";
-import { openWeights, type WeightsFile, writeWeights } from "./weights.js";
+import { openWeights, type ReadWeight, writeWeights } from "./weights.js";
 
 export interface RunEntryOptions extends Omit<LoadOptions, "entries"> {
   readonly entry: string;
@@ -48,7 +48,7 @@ export async function runEntry(bundle: Bundle, options: RunEntryOptions): Promis
   }
 }
 
-async function fill(session: Session, file: WeightsFile | undefined, state: ReadonlyMap<string, InputData>): Promise<void> {
+async function fill(session: Session, file: ReadWeight | undefined, state: ReadonlyMap<string, InputData>): Promise<void> {
   if (file) await writeWeights(session, file, { ema: true, skip: new Set(state.keys()) });
   const names = new Set(session.names);
   for (const [name, data] of state) await session.write(name, data);

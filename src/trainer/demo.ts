@@ -11,6 +11,7 @@ import type { FashionMnist } from "../data/fashion-mnist.js";
 import { gridPng } from "../data/grid.js";
 import { inMemory } from "../data/source.js";
 import { writeFileAtomic } from "../formats/files.js";
+import { openWeights } from "../node/weights.js";
 import type { Bundle } from "../program/program.js";
 import { figures, judge, lossesOf, type Outcome } from "./judge.js";
 import { train } from "./loop.js";
@@ -136,8 +137,8 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
     },
     onStep: (done, total) => options.onProgress("train", done, total, note),
     stop: () => passed() > deadline,
+    onEnd: (trainer, steps) => folder.weights(trainer, config, steps),
   });
-  await folder.weights(bundle.program, result, config, result.steps);
   const loss = lossesOf(result.losses);
   const images = result.steps * batch;
   say(
@@ -148,7 +149,7 @@ export async function demo(options: DemoOptions): Promise<DemoResult> {
   const drawn = await sample({
     bundle,
     device,
-    weights: result.ema,
+    weights: await openWeights(folder.at("weights.safetensors"), bundle.program),
     labels,
     seed,
     batch: Math.min(labels.length, 50),

@@ -28,7 +28,7 @@ export class Grids {
     const columns = Math.min(COLUMNS, typeof numClasses === "number" && numClasses > 0 ? numClasses : this.#config.sampleCount);
     const labels = Array.from({ length: this.#config.sampleCount }, (_, i) => (numClasses === 0 ? 0 : i % columns));
     this.#sampler ??= await Sampler.create(this.#bundle, this.#device, { batch: Math.min(labels.length, 64) });
-    await this.#sampler.use(await trainer.weights("ema"));
+    await this.#sampler.use(trainer.reader("ema"));
     await folder.grid(step, await this.#sampler.draw({ labels, seed: this.#config.seed }), columns);
   }
 

@@ -28,12 +28,17 @@ export interface InitParameter {
  * Errors: DIT4201 (seed), DIT4202 (a rule does not fit its parameter), DIT4203 (two names share a stream of random numbers).
  */
 export function initialise(parameters: readonly InitParameter[], seed: number): Map<string, Float32Array<ArrayBuffer>> {
+  const make = initialiser(parameters, seed);
+  return new Map(parameters.map(({ name }) => [name, make(name)]));
+}
+
+/** The same, one parameter at a time: a large model need not be in memory as a whole. Errors as above, DIT4202 when it is made. */
+export function initialiser(parameters: readonly InitParameter[], seed: number): (name: string) => Float32Array<ArrayBuffer> {
   if (!Number.isSafeInteger(seed) || seed < 0) {
     fail("DIT4201", `seed ${seed} is not a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`, { help: "choose one, like 0" });
   }
   const table = normalTable();
   const purposes = new Map<number, string>();
-  const weights = new Map<string, Float32Array<ArrayBuffer>>();
   for (const parameter of parameters) {
     const purpose = purposeOf(parameter.name);
     const other = purposes.get(purpose);
@@ -46,9 +51,9 @@ export function initialise(parameters: readonly InitParameter[], seed: number): 
       });
     }
     purposes.set(purpose, parameter.name);
-    weights.set(parameter.name, fill(parameter, seed, purpose, table));
   }
-  return weights;
+  const byName = new Map(parameters.map((parameter) => [parameter.name, parameter]));
+  return (name) => fill(byName.get(name)!, seed, purposeOf(name), table);
 }
 
 function fill({ name, shape, init }: InitParameter, seed: number, purpose: number, table: Int32Array): Float32Array<ArrayBuffer> {

@@ -16,7 +16,7 @@ import { type CheckpointFacts, checkpointPath, factsOf, prune, type RunFacts, sw
 import { feeder } from "./feeder.js";
 import type { LossRecord } from "./record.js";
 import { Trainer, trainEntry } from "./trainer.js";
-import type { Weights } from "./weights.js";
+import type { WeightSource } from "./weights.js";
 
 export interface TrainOptions {
   readonly bundle: Bundle;
@@ -30,7 +30,7 @@ export interface TrainOptions {
   /** Of weights, order of images, and draws. */
   readonly seed: number;
   /** Start from these instead of fresh ones. */
-  readonly weights?: Weights | undefined;
+  readonly weights?: WeightSource | undefined;
   /** Fills the state from a checkpoint. */
   readonly resume?: ((trainer: Trainer, now: RunFacts) => Promise<CheckpointFacts>) | undefined;
   /** Before the first step, when a checkpoint (if any) is loaded; gives the records of the steps before it. */
@@ -50,6 +50,8 @@ export interface TrainOptions {
   readonly blame?: ((trainer: Trainer, inputs: readonly Inputs[]) => Promise<readonly string[]>) | undefined;
   /** Asked after each step; true ends the run as if its last step were done. */
   readonly stop?: ((done: number) => boolean) | undefined;
+  /** After the last step, with the weights still on the device: what is to be kept of them is read here. */
+  readonly onEnd?: ((trainer: Trainer, steps: number) => Promise<void>) | undefined;
   readonly log?: ((line: string) => void) | undefined;
 }
 
@@ -69,9 +71,6 @@ export interface TrainResult {
   /** Share of the time, since it began or was resumed, that it waited for images, 0..1; the device may have been at work meanwhile. */
   readonly waited: number;
   readonly losses: readonly LossRecord[];
-  readonly weights: Map<string, Float32Array>;
-  /** The moving average: what samples are made with. */
-  readonly ema: Map<string, Float32Array>;
 }
 
 /**
@@ -113,15 +112,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       if (pause && (ends || done % pause.every === 0)) await log.outside(() => pause.visit(done, trainer));
       if (ends) break;
     }
-    const weights = await trainer.weights("p");
-    const ema = await trainer.weights("ema");
+    await log.outside(async () => options.onEnd?.(trainer, done));
     return {
       steps: done,
       seconds: log.seconds,
       waited: data.waited / Math.max(1e-9, log.seconds - before),
       losses: log.records,
-      weights,
-      ema,
     };
   } finally {
     trainer.dispose();

@@ -12,19 +12,14 @@ import { join } from "node:path";
 import { gridPng } from "../data/grid.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes, writeFileAtomic } from "../formats/files.js";
-import type { Program } from "../program/program.js";
 import { listCheckpoints } from "./checkpoint.js";
 import { curvePng } from "./curve.js";
 import { type LossRecord, lineOf, parseLine } from "./record.js";
 import { type ReportPage, reportPage } from "./report-page.js";
 import type { Samples } from "./sampler.js";
 import { readConfig, type TrainConfig, type TrainFile } from "./train-config.js";
-import { type Weights, weightsFile } from "./weights.js";
-
-interface Trained {
-  readonly weights: Weights;
-  readonly ema: Weights;
-}
+import type { Trainer } from "./trainer.js";
+import { writeWeightsFile } from "./weights.js";
 
 export class RunFolder {
   readonly path: string;
@@ -83,10 +78,11 @@ export class RunFolder {
   }
 
   /** The weights that training ended with: their average, which samples are made with, and themselves. */
-  async weights(program: Program, { ema, weights }: Trained, config: TrainConfig, steps: number): Promise<void> {
+  async weights(trainer: Trainer, config: TrainConfig, steps: number): Promise<void> {
+    const { program } = trainer.session;
     const facts = { steps: String(steps), seed: String(config.seed), batch: String(config.batch * config.accumulate) };
-    await writeFileAtomic(this.at("weights.safetensors"), weightsFile(program, ema, { ...facts, average: "ema" }));
-    await writeFileAtomic(this.at("weights-raw.safetensors"), weightsFile(program, weights, facts));
+    await writeWeightsFile(this.at("weights.safetensors"), program, trainer.reader("ema"), { ...facts, average: "ema" });
+    await writeWeightsFile(this.at("weights-raw.safetensors"), program, trainer.reader("p"), facts);
   }
 
   /** Draws curve and page anew. */

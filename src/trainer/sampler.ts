@@ -5,17 +5,18 @@
  * all samples (`first` + its place), so the images do not depend on how they are cut into chunks: the same bits at any batch.
  */
 import { fail } from "../diagnostics/diagnostic.js";
+import { writeWeights } from "../node/weights.js";
 import type { Bundle, Entry } from "../program/program.js";
 import { evaluate } from "../program/size.js";
 import type { Outputs } from "../runtime/inputs.js";
 import { createSession, type Session } from "../runtime/session.js";
-import type { Weights } from "./weights.js";
+import { readerOf, type WeightSource } from "./weights.js";
 
 export interface SampleOptions {
   readonly bundle: Bundle;
   readonly device: GPUDevice;
   /** What to sample with; the moving average of training, most often. */
-  readonly weights: Weights;
+  readonly weights: WeightSource;
   /** The class of each image; of a model without classes, a 0 for each. */
   readonly labels: ArrayLike<number>;
   readonly seed: number;
@@ -97,11 +98,8 @@ export class Sampler {
     return new Sampler(await createSession(bundle, device, { ...options, entries: [ENTRY] }), bundle);
   }
 
-  async use(weights: Weights): Promise<void> {
-    for (const { name } of this.#bundle.program.parameters) {
-      const data = weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to sample with`);
-      await this.#session.write(`p.${name}`, data);
-    }
+  async use(weights: WeightSource): Promise<void> {
+    await writeWeights(this.#session, readerOf(weights));
   }
 
   /** The images of `labels`, a batch at a time; image i is the same whatever the batch. */

@@ -4,17 +4,18 @@
  * end. A step is one submit for each of these and reads nothing back; what the host wants to know it asks for, and only then waits.
  */
 import { fail } from "../diagnostics/diagnostic.js";
+import { type ReadWeight, writeWeights } from "../node/weights.js";
 import type { Bundle, Entry, Port } from "../program/program.js";
 import type { Inputs } from "../runtime/inputs.js";
 import { createSession, type Session } from "../runtime/session.js";
-import { freshWeights, type Weights } from "./weights.js";
+import { freshly, readerOf, type WeightSource } from "./weights.js";
 
 export interface TrainerOptions {
   readonly batch: number;
   /** For fresh weights; the draws of a step have a seed of their own, among its inputs. */
   readonly seed: number;
   /** Start from these instead. */
-  readonly weights?: Weights | undefined;
+  readonly weights?: WeightSource | undefined;
   /** Entries to have beside those that train, on the same weights. */
   readonly entries?: readonly string[] | undefined;
   readonly log?: ((line: string) => void) | undefined;
@@ -75,7 +76,7 @@ export class Trainer {
     const session = await createSession(bundle, device, { batch, entries: [...trainEntries(bundle), ...entries], log });
     try {
       const trainer = new Trainer(session, bundle);
-      await trainer.reset(options.weights ?? freshWeights(bundle, seed));
+      await trainer.reset(options.weights ?? freshly(bundle, seed));
       return trainer;
     } catch (error) {
       session.dispose();
@@ -89,18 +90,13 @@ export class Trainer {
   }
 
   /** The state before the first step: these weights, their average a copy of them, and nothing learned. */
-  async reset(weights: Weights): Promise<void> {
+  async reset(weights: WeightSource): Promise<void> {
     const { session } = this;
-    for (const { name } of this.#bundle.program.parameters) {
-      const data = weights.get(name) ?? fail("DIT4205", `there is no weight "${name}" to begin with`);
-      await session.write(`p.${name}`, data);
-    }
+    await writeWeights(session, readerOf(weights), { ema: true });
     for (const name of this.#trained) {
-      const data = weights.get(name)!;
-      const zeros = new Float32Array(data.length);
+      const zeros = new Float32Array(session.bytesOf(`m.${name}`) / 4);
       await session.write(`m.${name}`, zeros);
       await session.write(`v.${name}`, zeros);
-      await session.write(`ema.${name}`, data);
     }
     for (const name of this.counterNames) await session.write(name, Int32Array.of(0));
     await this.#begin();
@@ -161,13 +157,21 @@ export class Trainer {
     return (await this.session.read(["step"])).step![0]!;
   }
 
-  /** All parameters as they are now, or their moving average; what is not trained is in both. */
-  async weights(which: "p" | "ema" = "p"): Promise<Map<string, Float32Array>> {
+  /** Reads parameters as they are now, or their moving average, one by one; what is not trained is in both. */
+  reader(which: "p" | "ema" = "p"): ReadWeight {
     const trained = new Set(this.#trained);
-    const names = this.#bundle.program.parameters.map(({ name }) => name);
-    const keys = names.map((name) => (trained.has(name) ? `${which}.${name}` : `p.${name}`));
-    const read = await this.session.read(keys);
-    return new Map(names.map((name, i) => [name, read[keys[i]!] as Float32Array]));
+    return async (key) => {
+      const name = trained.has(key) ? `${which}.${key}` : `p.${key}`;
+      return (await this.session.read([name]))[name] as Float32Array;
+    };
+  }
+
+  /** All of them at once. */
+  async weights(which: "p" | "ema" = "p"): Promise<Map<string, Float32Array>> {
+    const read = this.reader(which);
+    const weights = new Map<string, Float32Array>();
+    for (const { name } of this.#bundle.program.parameters) weights.set(name, await read(name));
+    return weights;
   }
 
   /** Names of all that the next step depends on, between two steps; the same state and inputs, the same bits. */

@@ -41,8 +41,20 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const run = (more: Partial<Parameters<typeof train>[0]> = {}) =>
-  train({ bundle, device: dawn.device, images, steps: 25, batch: 8, seed: 1, ...more });
+type Kept = Record<"weights" | "ema", Map<string, Float32Array>>;
+
+/** A run, with what it ends with in memory. */
+async function run({ onEnd, ...more }: Partial<Parameters<typeof train>[0]> = {}) {
+  let kept: Kept | undefined;
+  const result = await train({
+    ...{ bundle, device: dawn.device, images, steps: 25, batch: 8, seed: 1, ...more },
+    onEnd: async (trainer, steps) => {
+      kept = { weights: await trainer.weights("p"), ema: await trainer.weights("ema") };
+      await onEnd?.(trainer, steps);
+    },
+  });
+  return { ...result, ...kept! };
+}
 
 test("a run leaves its losses and its weights in files, and they are the same the second time", async () => {
   const steps: number[] = [];
@@ -52,8 +64,8 @@ test("a run leaves its losses and its weights in files, and they are the same th
     onBegin: (done) => out.begin(config, undefined, done),
     onLoss: (record) => out.record(record),
     onStep: (done) => steps.push(done),
+    onEnd: (trainer, done) => out.weights(trainer, config, done),
   });
-  await out.weights(bundle.program, first, config, first.steps);
   expect(steps).toEqual(Array.from({ length: 25 }, (_, i) => i + 1));
   const lines = readFileSync(out.at("loss.jsonl"), "utf8")
     .trim()
