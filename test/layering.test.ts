@@ -30,6 +30,8 @@ const may: Readonly<Record<string, readonly string[]>> = {
   chart: [],
   profiler: ["chart", "runtime", "program", "diagnostics"],
   tuner: ["compile", "codegen", "profiler", "runtime", "formats", "program", "diagnostics"],
+  // A run held against the CPU reference.
+  check: ["compile", "codegen", "ir", "runtime", "program", "diagnostics"],
   data: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   trainer: ["chart", "checkpoints", "data", "node", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],
@@ -42,6 +44,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
     ...[
       "compile",
       "exports",
+      "check",
       "checkpoints",
       "node",
       "trainer",

@@ -47,6 +47,12 @@ export const pairs = (option: string, texts: readonly string[], form = "key=valu
     }),
   );
 
+export const checkOption = (what: string): Option =>
+  new Option(
+    "--check <how>",
+    `sampled: computes 64 outputs of each dispatch${what} again, in f64, and ends with an error when one is wrong; slow`,
+  ).choices(["sampled"]);
+
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /**

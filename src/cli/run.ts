@@ -1,9 +1,10 @@
 /** `dit-compile run BUNDLE`: one entry, from files to a file. */
 import type { Command } from "commander";
 import type { DriverKind } from "../runtime/node/driver.js";
+import { checkRun } from "./check-run.js";
 import { driverOption } from "./doctor.js";
 import { type Io, printJson } from "./io.js";
-import { jsonOption, memoryOption, REFUSES, wholeNumber } from "./options.js";
+import { checkOption, jsonOption, memoryOption, REFUSES, wholeNumber } from "./options.js";
 
 interface Flags {
   readonly entry: string;
@@ -13,6 +14,7 @@ interface Flags {
   readonly batch?: number;
   readonly driver?: DriverKind;
   readonly memory?: number;
+  readonly check?: "sampled";
   readonly verbose?: boolean;
   readonly json?: boolean;
 }
@@ -29,6 +31,7 @@ export function register(program: Command, io: Io): void {
     .option("-b, --batch <n>", "default: what the inputs' shapes say", wholeNumber("--batch"))
     .addOption(driverOption())
     .addOption(memoryOption(REFUSES))
+    .addOption(checkOption(""))
     .option("-v, --verbose", "say which kernels run and how much memory they take")
     .addOption(jsonOption())
     .action(async (bundle: string, flags: Flags) => {
@@ -45,7 +48,9 @@ export async function runCommand(dir: string, flags: Flags, io: Io): Promise<voi
   const started = performance.now();
   const bundle = await readBundle(dir);
   const inputs = flags.inputs === undefined ? undefined : parseSafetensors(await readFileBytes(flags.inputs), flags.inputs);
+  const checking = flags.check ? await checkRun(bundle, io) : undefined;
   const outputs = await runEntry(bundle, {
+    through: checking?.through,
     entry: flags.entry,
     inputs: inputs?.tensors ?? new Map(),
     weights: flags.weights,
@@ -58,10 +63,12 @@ export async function runCommand(dir: string, flags: Flags, io: Io): Promise<voi
   if (flags.json) {
     const seconds = (performance.now() - started) / 1000;
     const shapes = Object.fromEntries([...outputs].map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
-    printJson(io, { output: flags.output, program: bundle.program.hash, entry: flags.entry, outputs: shapes, seconds });
+    const check = checking ? { check: checking.checked() } : {};
+    printJson(io, { output: flags.output, program: bundle.program.hash, entry: flags.entry, outputs: shapes, seconds, ...check });
   }
   const [first, ...others] = [...outputs].map(([name, { shape }]) => `${name} [${shape.join(", ")}]`);
   const more =
     others.length > 3 ? `, ${others.slice(0, 2).join(", ")} and ${others.length - 2} more` : ["", ...others].join(", ");
   io.err(`wrote ${flags.output}: ${first ?? "nothing"}${more}\n`);
+  checking?.end();
 }

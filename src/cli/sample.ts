@@ -9,9 +9,10 @@ import type { Command } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle } from "../program/program.js";
 import type { DriverKind } from "../runtime/node/driver.js";
+import { checkRun } from "./check-run.js";
 import { driverOption } from "./doctor.js";
 import { type Io, printJson } from "./io.js";
-import { collect, jsonOption, memoryOption, REFUSES, wholeNumber } from "./options.js";
+import { checkOption, collect, jsonOption, memoryOption, REFUSES, wholeNumber } from "./options.js";
 import { progress } from "./progress.js";
 
 interface Flags {
@@ -31,6 +32,7 @@ interface Flags {
   readonly output: string;
   readonly driver?: DriverKind;
   readonly memory?: number;
+  readonly check?: "sampled";
   readonly json?: boolean;
 }
 
@@ -67,6 +69,7 @@ export function register(program: Command, io: Io): void {
     .option("-o, --output <file>", ".png for a grid, .safetensors for the numbers", "samples.png")
     .addOption(driverOption())
     .addOption(memoryOption(REFUSES))
+    .addOption(checkOption(" of each step"))
     .addOption(jsonOption())
     .action(async (what: string | undefined, flags: Flags) => {
       const { ensureDriver } = await import("../runtime/node/driver.js");
@@ -111,6 +114,7 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
   }
   const classes = flags.class ?? allClasses(bundle);
   const labels = Array.from({ length: flags.count ?? classes.length }, (_, i) => classes[i % classes.length]!);
+  const checking = flags.check ? await checkRun(bundle, io) : undefined;
   const dawn = await requestDevice();
   const meter = progress("drawing", { print: (line) => io.err(`${line}\n`) });
   const columns = flags.columns ?? Math.min(labels.length, unconditional ? 10 : classes.length);
@@ -125,6 +129,7 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
       batch: flags.batch,
       memoryLimit: flags.memory,
       onStep: (done, total) => meter.update(done, total),
+      through: checking?.through,
       preview:
         flags.preview === undefined || kind !== ".png"
           ? undefined
@@ -145,9 +150,11 @@ export async function sampleCommand(what: string, flags: Flags, io: Io): Promise
     if (flags.json) {
       const seconds = (performance.now() - started) / 1000;
       const { output, seed } = flags;
-      printJson(io, { output, program: bundle.program.hash, shape, classes: labels, seed, seconds });
+      const check = checking ? { check: checking.checked() } : {};
+      printJson(io, { output, program: bundle.program.hash, shape, classes: labels, seed, seconds, ...check });
     }
     io.err(`wrote ${flags.output}: ${labels.length} images of ${shape.slice(1).join(" x ")}\n`);
+    checking?.end();
   } finally {
     meter.end();
     dawn.dispose();

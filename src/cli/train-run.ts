@@ -18,6 +18,7 @@ import { resume } from "../trainer/resume.js";
 import { RunFolder } from "../trainer/run-folder.js";
 import { readConfig, resolveConfig, settingsOf, type TrainConfig, type TrainFile } from "../trainer/train-config.js";
 import { trainEntries, trainEntry } from "../trainer/trainer.js";
+import { checkRun } from "./check-run.js";
 import { ExitError, type Io } from "./io.js";
 import { progress } from "./progress.js";
 import type { Flags } from "./train.js";
@@ -43,6 +44,7 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
   const { program } = compiled.bundle;
   const data = await openFor(compiled, config, (line) => io.err(`${line}\n`));
   const weights = config.weights === undefined ? undefined : await openWeights(config.weights, program);
+  const checking = flags.check ? await checkRun(compiled.bundle, io) : undefined;
   const dawn = await requestDevice();
   const { name, preset } = program.model;
   const title = `${name}${preset ? `, preset ${preset}` : ""}`;
@@ -117,12 +119,14 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
         return sentencesOf(await findNonFinite({ device, batch: config.batch, bundle, unfused, state, inputs }));
       },
       stop: () => interrupt.requested,
+      first: checking?.through,
       onEnd: (trainer, steps) => folder.weights(trainer, config, steps),
       log: flags.verbose ? (line) => io.err(`${line}\n`) : undefined,
     });
     meter.end();
     await page(result.steps >= config.steps);
-    say(io, flags, config, result, data.skipped.length);
+    say(io, flags, config, result, data.skipped.length, checking && { check: checking.checked() });
+    checking?.end();
     if (interrupt.requested && result.steps < config.steps) throw new ExitError(INTERRUPTED);
   } finally {
     meter.end();
@@ -164,7 +168,7 @@ async function settle(flags: Flags, given: TrainFile, folder: RunFolder): Promis
 const noteOf = ({ loss, imagesPerSecond }: LossRecord): string =>
   `loss ${loss === null ? "not finite" : loss.toFixed(4)}, ${imagesPerSecond.toPrecision(3)} images/s`;
 
-function say(io: Io, flags: Flags, config: TrainConfig, result: TrainResult, broken: number): void {
+function say(io: Io, flags: Flags, config: TrainConfig, result: TrainResult, broken: number, more: object = {}): void {
   const { steps, seconds, losses, waited } = result;
   const last = losses.at(-1);
   const loss = last?.loss ?? fail("DIT4213", "the last loss is not finite");
@@ -174,7 +178,9 @@ function say(io: Io, flags: Flags, config: TrainConfig, result: TrainResult, bro
   );
   if (flags.json) {
     const images = steps * config.batch * config.accumulate;
-    io.out(`${JSON.stringify({ output: flags.output, steps, images, seconds, loss, skipped: last!.skipped, waited, broken })}\n`);
+    io.out(
+      `${JSON.stringify({ output: flags.output, steps, images, seconds, loss, skipped: last!.skipped, waited, broken, ...more })}\n`,
+    );
   }
 }
 

@@ -7,7 +7,7 @@ import type { DriverKind } from "../runtime/node/driver.js";
 import type { TrainFile } from "../trainer/train-config.js";
 import { driverOption } from "./doctor.js";
 import type { Io } from "./io.js";
-import { collect, dtypeOption, FITS, memoryOption, pairs, wholeNumber } from "./options.js";
+import { checkOption, collect, dtypeOption, FITS, memoryOption, pairs, wholeNumber } from "./options.js";
 
 /** What is given; all else comes from --config, the run's own train.json, or the defaults. */
 export interface Flags {
@@ -38,6 +38,7 @@ export interface Flags {
   readonly driver?: DriverKind;
   readonly json?: boolean;
   readonly verbose?: boolean;
+  readonly check?: "sampled";
 }
 
 export function register(program: Command, io: Io): void {
@@ -87,6 +88,7 @@ export function register(program: Command, io: Io): void {
       wholeNumber("--max-bad-steps"),
     )
     .addOption(driverOption())
+    .addOption(checkOption(" of the first step"))
     .option("--json", "print one JSON value at the end")
     .option("-v, --verbose", "say which kernels run and how much memory they take")
     .action(async (model: string | undefined, flags: Flags) => {

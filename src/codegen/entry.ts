@@ -13,6 +13,7 @@ import type { Window } from "../ir/strides.js";
 import type { TensorType } from "../ir/types.js";
 import type { Dispatch, Port, StorageKind } from "../program/program.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
+import type { Computation } from "./computation.js";
 import { accumulateBody, type Gradient, gradientsOfNorm, gradientsOfSums, operandsOf, squaresBody } from "./gradients.js";
 import { labelOf } from "./labels.js";
 import { type PlaceHost, Places } from "./places.js";
@@ -33,6 +34,7 @@ export interface RegionKernel {
 
 /** The update of one weight: a dispatch for it alone, and the kernel that is right when it runs for a whole pack. */
 interface Held {
+  readonly computes: Computation;
   readonly kernel: RegionKernel;
   readonly ofPack: RegionKernel;
   readonly bindings: readonly number[];
@@ -60,6 +62,8 @@ export interface Host extends PlaceHost {
 export class EntryFn {
   private readonly at = new Map<Value, number>();
   private readonly dispatches: Dispatch[] = [];
+  /** Of each dispatch; updates of a whole pack are one for each weight. */
+  private readonly computations: (readonly Computation[])[] = [];
   private readonly bodies: ReadonlyMap<string, Fn>;
   private readonly places: Places;
   /** The storage of each value that is made in the memory of another: of a state's old value, beside a weight. */
@@ -79,7 +83,11 @@ export class EntryFn {
     this.places = new Places(fn, this.bodies);
   }
 
-  run(): { dispatches: readonly Dispatch[]; outputs: readonly Port[] } {
+  run(): {
+    dispatches: readonly Dispatch[];
+    computations: readonly (readonly Computation[])[];
+    outputs: readonly Port[];
+  } {
     for (const p of this.fn.params) this.param(p);
     for (const [v, id] of this.places.gradients(this.gradients(), this.host)) this.placed.set(v, id);
     for (const [v, p] of this.places.inPlace()) this.placed.set(v, this.storageOf(p.value));
@@ -90,7 +98,7 @@ export class EntryFn {
     this.release();
     const outputs = this.results();
     this.release();
-    return { outputs, dispatches: this.dispatches };
+    return { outputs, dispatches: this.dispatches, computations: this.computations };
   }
 
   private storageOf(v: Value): number {
@@ -192,14 +200,18 @@ export class EntryFn {
     const region: Region = { kind, body, params, results, windows, bindings, batch: 1 };
     const kernel = this.host.kernel(region, label);
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
-    const own = { kernel, bindings: bound, label, work: workOf(stored, inputs, outputs) };
+    const computes = { body: stored, params: inputs, results: outputs.map((storage, i) => ({ storage, window: windows[i] })) };
+    const own = { kernel, bindings: bound, label, work: workOf(stored, inputs, outputs), computes };
     if (pack === undefined) this.pushKernel(own);
     else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, label) });
   }
 
-  private pushKernel({ kernel: { id, uniforms, extent, choiceKey }, bindings, label, work }: Omit<Held, "ofPack">): void {
+  private pushKernel(held: Omit<Held, "ofPack">, computations: readonly Computation[] = [held.computes]): void {
+    const { kernel, bindings, label, work } = held;
+    const { id, uniforms, extent, choiceKey } = kernel;
     const key = choiceKey === undefined ? {} : { choiceKey };
     this.push({ kernel: id(), bindings, uniforms, extent, label, ...key, work: total(work) });
+    this.computations.push(computations);
   }
 
   private push(dispatch: Dispatch): void {
@@ -239,7 +251,8 @@ export class EntryFn {
       const kernel = { ...ofPack, uniforms, extent: [elements] };
       const works = held.map((h) => h.work);
       const work = together(works, (id) => this.host.packOf(id) !== undefined);
-      this.pushKernel({ kernel, bindings, label: `${label} and ${held.length - 1} more`, work });
+      const all = held.map((h) => h.computes);
+      this.pushKernel({ ...update, kernel, bindings, label: `${label} and ${held.length - 1} more`, work }, all);
     }
   }
 

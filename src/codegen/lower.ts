@@ -10,6 +10,7 @@ import { fnKey } from "../ir/same.js";
 import type { TensorType } from "../ir/types.js";
 import type { Effect, Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
 import { add, type Size } from "../program/size.js";
+import type { Computation } from "./computation.js";
 import { EntryFn, type RegionKernel } from "./entry.js";
 import type { FamilyOptions, Lowered } from "./kernel.js";
 import { families } from "./kernels/index.js";
@@ -37,6 +38,8 @@ export interface LoweredProgram {
   readonly wgsl: Readonly<Record<string, string>>;
   /** Storage of each parameter and constant by name. */
   readonly persistent: ReadonlyMap<string, number>;
+  /** What each dispatch computes, by entry, in the order of its flat list. */
+  readonly computations: ReadonlyMap<string, readonly (readonly Computation[])[]>;
 }
 
 export function lower(module: Module, schedules: readonly ScheduleSpec[], options: LowerOptions): LoweredProgram {
@@ -61,6 +64,7 @@ class Lowering {
   private readonly kernelIds = new Map<string, number>();
   private readonly wgsl: Record<string, string> = {};
   private readonly persistent = new Map<string, number>();
+  private readonly computations = new Map<string, readonly (readonly Computation[])[]>();
   private readonly packs: readonly Pack[];
   private readonly runs: ParameterRuns;
   /** The parts of each pack, and the pack of each part: single weights and what belongs to them. */
@@ -78,7 +82,8 @@ class Lowering {
 
   run(schedules: readonly ScheduleSpec[]): LoweredProgram {
     const entries = schedules.map((s) => this.entry(s));
-    return { storages: this.storages, kernels: this.kernels, entries, wgsl: this.wgsl, persistent: this.persistent };
+    const { storages, kernels, wgsl, persistent, computations } = this;
+    return { storages, kernels, entries, wgsl, persistent, computations };
   }
 
   private storage(kind: StorageKind, name: string, type: TensorType, entry?: string): number {
@@ -158,6 +163,7 @@ class Lowering {
     const inputs = new Map<string, Port>();
     const outputs = new Map<string, Port>();
     let position = 0;
+    const computations: (readonly Computation[])[] = [];
     const segments = schedule.segments.map(({ fn: name, repeat }) => {
       const fn = this.module.fns.find((f) => f.name === name);
       if (!fn) throw new InternalError(`schedule ${schedule.name} names @${name}, which the module lacks`);
@@ -181,8 +187,10 @@ class Lowering {
       }).run();
       for (const port of lowered.outputs) outputs.set(port.name, port);
       position += lowered.dispatches.length;
+      computations.push(...lowered.computations);
       return { repeat, dispatches: lowered.dispatches };
     });
+    this.computations.set(schedule.name, computations);
     return { name: schedule.name, inputs: [...inputs.values()], outputs: [...outputs.values()], segments };
   }
 

@@ -2,12 +2,13 @@
  * A bundle carries the module that its kernels were made of (kernels.ir), so that they can be made again with other choices and without
  * the model file. The text begins with a line that says how they were made, as JSON behind `//`; the rest is IR as it is printed anywhere.
  */
+import type { Computation } from "../codegen/computation.js";
 import { type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Module } from "../ir/graph.js";
 import { parseModule } from "../ir/parse.js";
 import { printModule } from "../ir/print.js";
-import type { Bundle, Constant, Entry, Parameter, Program } from "../program/program.js";
+import type { Bundle, Constant, Entry, Parameter, Program, Storage } from "../program/program.js";
 import { loweringLimits } from "./target.js";
 
 interface Made {
@@ -34,16 +35,8 @@ export interface Remaker {
 export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker {
   const { program, ir } = bundle;
   const entry = program.entries.find((candidate) => candidate.name === name);
-  if (!entry) {
-    const names = program.entries.map((candidate) => candidate.name).join(", ");
-    return fail("DIT7020", `the bundle has no entry "${name}"`, { help: `its entries are ${names}` });
-  }
-  if (ir === undefined) {
-    return fail("DIT1306", "the bundle has no kernels.ir, of which its kernels could be made again", {
-      help: "compile the model again, and keep the file",
-    });
-  }
-  const { module, safe, choices: all, schedules } = parsed(ir);
+  if (!entry) return noEntry(program, name);
+  const { module, safe, choices: all, schedules } = parsed(irOf(ir));
   // What was chosen for a whole family would go before any choice for single dispatches.
   const { matmul: _, ...choices } = all;
   const schedule = schedules.filter((candidate) => candidate.name === name);
@@ -74,13 +67,42 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
     JSON.stringify(
       e?.segments.map((s) => s.dispatches.map(({ choiceKey, work }) => [batch === program.batch && choiceKey, work])),
     );
-  if (schedule.length === 0 || works(make({}).program.entries[0]) !== works(entry)) {
-    return fail("DIT1306", "kernels.ir does not make the kernels that the bundle has: another version of dit-compile wrote it", {
-      help: "compile the model again",
-    });
-  }
+  if (schedule.length === 0 || works(make({}).program.entries[0]) !== works(entry)) return otherVersion();
   return { entry, make };
 }
+
+/**
+ * What each dispatch of an entry computes, by the storages of the bundle. Errors: DIT7020 (no such entry), DIT1306 (the bundle has no IR,
+ * or it does not make this bundle).
+ */
+export function computationsOf({ program, ir }: Bundle, name: string): readonly (readonly Computation[])[] {
+  const { schedules, module, ...how } = parsed(irOf(ir));
+  const lowered = lower(module, schedules, { ...how, batch: program.batch, ...loweringLimits(program.profile) });
+  // Kernels may be others, of a tuning file; what they work on and compute is the same.
+  const plan = (entries: readonly Entry[]) =>
+    entries.map((e) => e.segments.map((s) => s.dispatches.map(({ bindings, work }) => [bindings, work])));
+  // Text gives values names of its own.
+  const places = (storages: readonly Storage[]) => storages.map(({ name: _, ...place }) => place);
+  const found = lowered.computations.get(name);
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  if (found && same(places(lowered.storages), places(program.storages)) && same(plan(lowered.entries), plan(program.entries)))
+    return found;
+  return found || program.entries.some((entry) => entry.name === name) ? otherVersion() : noEntry(program, name);
+}
+
+const noEntry = ({ entries }: Program, name: string): never =>
+  fail("DIT7020", `the bundle has no entry "${name}"`, { help: `its entries are ${entries.map((e) => e.name).join(", ")}` });
+
+const irOf = (ir: string | undefined): string =>
+  ir ??
+  fail("DIT1306", "the bundle has no kernels.ir, of which its kernels could be made again", {
+    help: "compile the model again, and keep the file",
+  });
+
+const otherVersion = (): never =>
+  fail("DIT1306", "kernels.ir does not make the kernels that the bundle has: another version of dit-compile wrote it", {
+    help: "compile the model again",
+  });
 
 /** Both halves of the text. Errors: DIT1306 (no such first line), those of the parser. */
 function parsed(ir: string): Made & { readonly module: Module } {

@@ -9,13 +9,15 @@ import type { Bundle, Entry, Port, Program, ScalarType } from "../program/progra
 import { evaluate } from "../program/size.js";
 import { suggestion } from "../runtime/errors.js";
 import type { InputData, TypedArray } from "../runtime/inputs.js";
-import type { Session } from "../runtime/session.js";
+import type { Session, Through } from "../runtime/session.js";
 import { type LoadOptions, load } from "./load.js";
 import { openWeights, type ReadWeight, writeWeights } from "./weights.js";
 
 export interface RunEntryOptions extends Omit<LoadOptions, "entries"> {
   readonly entry: string;
   readonly inputs: ReadonlyMap<string, StoredTensor>;
+  /** Runs it in another way than all at once. */
+  readonly through?: Through | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface RunEntryOptions extends Omit<LoadOptions, "entries"> {
  * Errors: DIT7020 with everything that does not fit, and those of `load`.
  */
 export async function runEntry(bundle: Bundle, options: RunEntryOptions): Promise<Map<string, StoredTensor>> {
-  const { entry: name, inputs, weights, batch: wanted, ...rest } = options;
+  const { entry: name, inputs, weights, batch: wanted, through, ...rest } = options;
   const { program } = bundle;
   const entry = program.entries.find((candidate) => candidate.name === name);
   if (!entry) {
@@ -41,8 +43,14 @@ export async function runEntry(bundle: Bundle, options: RunEntryOptions): Promis
   const session = await load(bundle, { ...rest, batch, entries: [name] });
   try {
     await fill(session, file, state);
-    const outputs = await session.run(name, given);
-    return new Map(entry.outputs.map((port) => [port.name, stored(port, outputs[port.name]!, batch)]));
+    if (!through) {
+      const outputs = await session.run(name, given);
+      return new Map(entry.outputs.map((port) => [port.name, stored(port, outputs[port.name]!, batch)]));
+    }
+    await through(session, name, given);
+    const names = entry.outputs.map(({ name: port, kind }) => (kind === "output" ? `${name}.${port}` : port));
+    const outputs = await session.read(names);
+    return new Map(entry.outputs.map((port, i) => [port.name, stored(port, outputs[names[i]!]!, batch)]));
   } finally {
     session.dispose();
   }

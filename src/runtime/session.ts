@@ -66,6 +66,9 @@ export interface Look {
   readonly see: (outputs: Outputs) => void | Promise<void>;
 }
 
+/** Runs an entry of a session, as `submit` does, in some way of its own: held against a reference, say. */
+export type Through = (session: Session, entry: string, inputs: Inputs) => Promise<void>;
+
 /** What `prepare` makes and the session uses. */
 export interface Prepared {
   readonly program: Program;
@@ -186,12 +189,29 @@ export class Session {
   }
 
   /** The bytes of any storage as they are now; for tools that check a run. Activations share memory: see `submit`'s `until`. */
-  readStorage(storage: number): Promise<ArrayBuffer> {
+  async readStorage(storage: number): Promise<ArrayBuffer> {
+    const bytes = this.layout.places[storage] ? this.#storedBytes(storage) : 0;
+    return (await this.readParts([{ storage, offset: 0, bytes: Math.ceil(bytes / 4) * 4 }]))[0]!;
+  }
+
+  /** Some of the bytes of storages; offsets and sizes are multiples of 4. */
+  readParts(
+    parts: readonly { readonly storage: number; readonly offset: number; readonly bytes: number }[],
+  ): Promise<ArrayBuffer[]> {
+    return this.#inTurn(() => {
+      const pieces = parts.map(({ storage, offset, bytes }): Piece => {
+        const place = this.layout.places[storage];
+        if (!place) throw new DitRuntimeError("DIT6004", `storage ${storage} is not part of the loaded entries`);
+        return { buffer: this.#parts.slabs[place.slab]!, offset: place.offset + offset, bytes };
+      });
+      return this.#readPieces(pieces);
+    });
+  }
+
+  /** Writes an entry's inputs and runs nothing: the first part of `submit`. */
+  feed(entry: string, inputs: Inputs): Promise<void> {
     return this.#inTurn(async () => {
-      const place = this.layout.places[storage];
-      if (!place) throw new DitRuntimeError("DIT6004", `storage ${storage} is not part of the loaded entries`);
-      const bytes = await this.#readPieces([this.#piece(storage, this.#storedBytes(storage))]);
-      return bytes[0]!;
+      await this.#feed(entry, inputs);
     });
   }
 

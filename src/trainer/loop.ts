@@ -12,6 +12,7 @@ import type { ImageSource } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle } from "../program/program.js";
 import type { Inputs } from "../runtime/inputs.js";
+import type { Through } from "../runtime/session.js";
 import { type CheckpointFacts, checkpointPath, factsOf, prune, type RunFacts, sweep, writeCheckpoint } from "./checkpoint.js";
 import { feeder } from "./feeder.js";
 import type { LossRecord } from "./record.js";
@@ -50,6 +51,8 @@ export interface TrainOptions {
   readonly blame?: ((trainer: Trainer, inputs: readonly Inputs[]) => Promise<readonly string[]>) | undefined;
   /** Asked after each step; true ends the run as if its last step were done. */
   readonly stop?: ((done: number) => boolean) | undefined;
+  /** Runs the entries of the first step in another way than by `submit`: held against a reference, say. */
+  readonly first?: Through | undefined;
   /** After the last step, with the weights still on the device: what is to be kept of them is read here. */
   readonly onEnd?: ((trainer: Trainer, steps: number) => Promise<void>) | undefined;
   readonly log?: ((line: string) => void) | undefined;
@@ -99,10 +102,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     };
     if (options.checkpoints) await sweep(options.checkpoints.folder);
 
+    let checked = false;
     while (done < steps) {
       const inputs: Inputs[] = [];
       for (let i = 0; i < trainer.accumulate; i++, samples += batch) inputs.push(feed(await data.at(samples, batch), samples));
-      await trainer.step(inputs);
+      await trainer.step(inputs, checked ? undefined : options.first);
+      checked = true;
       done++;
       options.onStep?.(done, steps);
       const ends = done === steps || (options.stop?.(done) ?? false);

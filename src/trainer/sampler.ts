@@ -9,7 +9,7 @@ import { writeWeights } from "../node/weights.js";
 import type { Bundle, Entry } from "../program/program.js";
 import { evaluate } from "../program/size.js";
 import type { Outputs } from "../runtime/inputs.js";
-import { createSession, type Session } from "../runtime/session.js";
+import { createSession, type Session, type Through } from "../runtime/session.js";
 import { readerOf, type WeightSource } from "./weights.js";
 
 export interface SampleOptions {
@@ -32,6 +32,8 @@ export interface SampleOptions {
    */
   readonly preview?: { readonly every: number; readonly show: (samples: Samples) => Promise<void> } | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Runs the schedule in another way than by `repeat`: held against a reference, say; then there are no previews. */
+  readonly through?: Through | undefined;
   readonly log?: ((line: string) => void) | undefined;
   /** Bytes of GPU memory that the plan may take. */
   readonly memoryLimit?: number | undefined;
@@ -103,7 +105,9 @@ export class Sampler {
   }
 
   /** The images of `labels`, a batch at a time; image i is the same whatever the batch. */
-  async draw(options: Pick<SampleOptions, "labels" | "seed" | "first" | "onStep" | "preview" | "signal">): Promise<Samples> {
+  async draw(
+    options: Pick<SampleOptions, "labels" | "seed" | "first" | "onStep" | "preview" | "signal" | "through">,
+  ): Promise<Samples> {
     const { seed, first = 0, preview } = options;
     const { batch } = this.#session;
     check(this.#bundle, options.labels, seed, batch, first);
@@ -132,18 +136,20 @@ export class Sampler {
       const take = (outputs: Outputs, name: string) => {
         images.set((outputs[name] as Float32Array).subarray(0, Math.min(batch, labels.length - from) * size), from * size);
       };
-      await this.#session.repeat(ENTRY, inputs, {
-        onStep: (done, total) => options.onStep?.(chunk * total + done, chunks * total),
-        signal: options.signal,
-        look: preview && {
-          every: preview.every,
-          names: [HEADING_FOR],
-          see: (outputs) => {
-            take(outputs, HEADING_FOR);
-            return preview.show(samples);
+      if (options.through) await options.through(this.#session, ENTRY, inputs);
+      else
+        await this.#session.repeat(ENTRY, inputs, {
+          onStep: (done, total) => options.onStep?.(chunk * total + done, chunks * total),
+          signal: options.signal,
+          look: preview && {
+            every: preview.every,
+            names: [HEADING_FOR],
+            see: (outputs) => {
+              take(outputs, HEADING_FOR);
+              return preview.show(samples);
+            },
           },
-        },
-      });
+        });
       take(await this.#session.read([OUTPUT]), OUTPUT);
     }
     return samples;

@@ -7,7 +7,7 @@ import { fail } from "../diagnostics/diagnostic.js";
 import { type ReadWeight, writeWeights } from "../node/weights.js";
 import type { Bundle, Entry, Port } from "../program/program.js";
 import type { Inputs } from "../runtime/inputs.js";
-import { createSession, type Session } from "../runtime/session.js";
+import { createSession, type Session, type Through } from "../runtime/session.js";
 import { freshly, readerOf, type WeightSource } from "./weights.js";
 
 export interface TrainerOptions {
@@ -54,6 +54,8 @@ export function trainEntry({ program }: Bundle): Entry {
 /** All entries that a step runs. */
 export const trainEntries = (bundle: Bundle): readonly string[] =>
   trainEntry(bundle).name === "accumulate" ? ["accumulate", "update"] : ["train_step"];
+
+const submit: Through = (session, entry, inputs) => session.submit(entry, inputs);
 
 export class Trainer {
   readonly session: Session;
@@ -109,9 +111,9 @@ export class Trainer {
 
   /**
    * Submits one step; resolves when it is on its way. Takes the inputs of `accumulate` batches, one after another; of one batch also by
-   * itself. Error: DIT4214 (another number of batches).
+   * itself. `through` runs its entries in another way than by `submit`. Error: DIT4214 (another number of batches).
    */
-  async step(inputs: Inputs | readonly Inputs[]): Promise<void> {
+  async step(inputs: Inputs | readonly Inputs[], through: Through = submit): Promise<void> {
     const batches = (Array.isArray(inputs) ? inputs : [inputs]) as readonly Inputs[];
     if (batches.length !== this.accumulate) {
       fail("DIT4214", `a step takes ${this.accumulate} batches, found ${batches.length}`, {
@@ -120,13 +122,13 @@ export class Trainer {
     }
     const { name } = trainEntry(this.#bundle);
     try {
-      for (const batch of batches) await this.session.submit(name, batch);
+      for (const batch of batches) await through(this.session, name, batch);
     } catch (error) {
       // Half a step is none. What is wrong with the device, the caller hears from the first error.
       await this.#begin().catch(() => {});
       throw error;
     }
-    if (name === "accumulate") await this.session.submit("update");
+    if (name === "accumulate") await through(this.session, "update", {});
   }
 
   /** What the last step found; waits for it. */
