@@ -18,37 +18,44 @@ const countOf = (shape) => shape.reduce((product, size) => product * size, 1);
  * counts, and the numbers keep their size through all of them.
  */
 export async function makeWeights(from, path, preset, seed) {
-  const [{ presets }, { officialParameters }, { writeSafetensorsFile }, { positionTable }] = await Promise.all(
-    ["checkpoints/config.js", "checkpoints/layout.js", "formats/safetensors-file.js", "diffusion/tables.js"].map(from),
+  const { writeSafetensorsFile } = await from("formats/safetensors-file.js");
+  const { shapes, make } = await weightsOf(from, preset, seed);
+  const infos = new Map([...shapes].map(([name, shape]) => [name, { dtype: "F32", shape }]));
+  await writeSafetensorsFile(path, infos, { format: "pt", seed: String(seed) }, async (name) => make(name));
+}
+
+/** The same, one by one in the order of the shapes. */
+export async function weightsOf(from, preset, seed) {
+  const [{ presets }, { officialParameters }, { positionTable }] = await Promise.all(
+    ["checkpoints/config.js", "checkpoints/layout.js", "diffusion/tables.js"].map(from),
   );
   const config = presets.get(preset);
-  const parameters = new Map(officialParameters(config).map(({ name, shape }) => [name, shape]));
-  const infos = new Map([...parameters].map(([name, shape]) => [name, { dtype: "F32", shape }]));
+  const shapes = new Map(officialParameters(config).map(({ name, shape }) => [name, shape]));
   const next = uniform(seed);
-  await writeSafetensorsFile(path, infos, { format: "pt", seed: String(seed) }, async (name) => {
-    const shape = parameters.get(name);
+  const make = (name) => {
+    const shape = shapes.get(name);
     if (name === "pos_embed") return Float32Array.from(positionTable(config.hiddenSize, config.inputSize / config.patchSize));
     const values = new Float32Array(countOf(shape));
     // A variance of 1 / inputs; tables and biases as a trained model has them.
     const scale = shape.length === 1 || name.startsWith("y_embedder") ? 0.05 : Math.sqrt(3 / (values.length / shape[0]));
     for (let i = 0; i < values.length; i++) values[i] = scale * next();
     return values;
-  });
+  };
+  return { shapes, make };
 }
 
-/** Inputs of `forward` for pictures drawn with guidance: each of them once with its class and once without. */
-export async function makeForwardInputs(from, path, { side, channels, classes, images }) {
+/** Inputs of `forward` for some pictures; drawn with guidance, each of them is there once with its class and once without. */
+export async function makeForwardInputs(from, path, { side, channels, classes, images, guided = true }) {
   const { writeSafetensors } = await from("formats/safetensors.js");
   const { writeFileAtomic } = await from("formats/files.js");
   const next = uniform(7);
   const one = Float32Array.from({ length: images * channels * side * side }, () => 1.7 * next());
-  const data = new Float32Array(2 * one.length);
-  data.set(one);
-  data.set(one, one.length);
-  const batch = 2 * images;
+  const batch = guided ? 2 * images : images;
+  const data = new Float32Array((batch / images) * one.length);
+  for (let at = 0; at < data.length; at += one.length) data.set(one, at);
   const tensors = new Map([
     ["x", { dtype: "F32", shape: [batch, channels, side, side], data }],
-    ["t", { dtype: "I32", shape: [batch], data: Int32Array.from({ length: batch }, (_, i) => [500, 130][i % images] ?? 700) }],
+    ["t", { dtype: "I32", shape: [batch], data: Int32Array.from({ length: batch }, (_, i) => 500 - 370 * (i % images)) }],
     ["y", { dtype: "I32", shape: [batch], data: Int32Array.from({ length: batch }, (_, i) => (i < images ? 207 + i : classes)) }],
   ]);
   await writeFileAtomic(path, writeSafetensors(tensors));

@@ -67,7 +67,40 @@ export type Guessed = Omit<DitConfig, "numHeads" | "inputSize"> & Pick<Hints, "n
 
 type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
-/** Reads the configuration from official names and shapes. Error: DIT4076 (a tensor is missing, or of a shape that no DiT has). */
+/** Least and most of each setting: what is beyond is a slip of the pen, or a file made to exhaust whoever reads it. */
+const ranges: Readonly<Partial<Record<keyof DitConfig, readonly [number, number]>>> = {
+  inputSize: [1, 65536],
+  patchSize: [1, 4096],
+  inChannels: [1, 65536],
+  hiddenSize: [1, 65536],
+  depth: [1, 1000],
+  numHeads: [1, 65536],
+  numClasses: [0, 1e7],
+};
+/** Patches along a side of the image. */
+const MOST_PATCHES = 1024;
+
+/** Error: DIT4077. */
+function checkRanges(label: string, config: Guessed): void {
+  const bad = (what: string, expected: string): never =>
+    fail("DIT4077", `${label}: ${what}, expected ${expected}`, {
+      help: "it comes from --set, or from a config.json beside the file: put it right there",
+    });
+  for (const [key, [least, most]] of Object.entries(ranges)) {
+    const value = config[key as keyof DitConfig];
+    if (value === undefined || (Number.isInteger(value) && (value as number) >= least && (value as number) <= most)) continue;
+    bad(`${key} is ${value}`, `a whole number from ${least} to ${most}`);
+  }
+  const { mlpRatio, classDropoutProb, inputSize = 0, patchSize } = config;
+  if (!(mlpRatio > 0 && mlpRatio <= 1024)) bad(`mlpRatio is ${mlpRatio}`, "a number above 0, up to 1024");
+  if (!(classDropoutProb >= 0 && classDropoutProb <= 1)) bad(`classDropoutProb is ${classDropoutProb}`, "a number from 0 to 1");
+  if (inputSize / patchSize > MOST_PATCHES) bad(`inputSize is ${inputSize}`, `at most ${MOST_PATCHES} patches of ${patchSize}`);
+}
+
+/**
+ * Reads the configuration from official names and shapes. Errors: DIT4076 (a tensor is missing, or of a shape that no DiT has), DIT4077 (a
+ * setting is out of all proportion).
+ */
 export function guessConfig(label: string, tensors: Shapes, hints: Hints = {}): Guessed {
   const shapeOf = (name: string, ...axes: readonly string[]): readonly number[] => {
     const shape = tensors.get(name)?.shape;
@@ -103,6 +136,7 @@ export function guessConfig(label: string, tensors: Shapes, hints: Hints = {}): 
   };
   const merged: Guessed = { ...found, ...hints };
   const { numHeads = headsOf(merged) } = merged;
+  checkRanges(label, { ...merged, ...(numHeads === undefined ? {} : { numHeads }) });
   return { ...merged, ...(numHeads === undefined ? {} : { numHeads }) };
 }
 

@@ -159,9 +159,13 @@ function check(values: Readonly<Record<string, ConfigValue>>): string | undefine
   if (!(c.guidance >= 0)) return `guidance is ${c.guidance}, expected 0 or more (1: none)`;
   if (c.numClasses === 0 && c.guidance !== 1)
     return `guidance is ${c.guidance}, but a model without classes (numClasses=0) has nothing to be guided by: set guidance=1`;
+  if (c.classDropoutProb === 0 && c.guidance !== 1)
+    return `guidance is ${c.guidance}, but a model that never trains without a class (classDropoutProb=0) has no null class to be guided by: set guidance=1`;
   if (!(Number.isInteger(c.guidedChannels) && c.guidedChannels > 0))
     return `guidedChannels is ${c.guidedChannels}, expected a whole number from 1`;
   if (!(c.eta >= 0 && c.eta <= 1)) return `eta is ${c.eta}, expected 0 to 1`;
+  if (c.eta > 0 && c.sampler !== "ddim")
+    return `eta is ${c.eta}, but only the sampler ddim has it, and the sampler is ${c.sampler}`;
   return optimizerProblem(c);
 }
 

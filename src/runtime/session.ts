@@ -200,9 +200,13 @@ export class Session {
   ): Promise<ArrayBuffer[]> {
     return this.#inTurn(() => {
       const pieces = parts.map(({ storage, offset, bytes }): Piece => {
-        const place = this.layout.places[storage];
+        // A part that no dispatch binds has a place in its whole.
+        const { within } = this.program.storages[storage]!;
+        const own = this.layout.places[storage];
+        const place = own ?? (within && this.layout.places[within.storage]);
         if (!place) throw new DitRuntimeError("DIT6004", `storage ${storage} is not part of the loaded entries`);
-        return { buffer: this.#parts.slabs[place.slab]!, offset: place.offset + offset, bytes };
+        const from = place.offset + (own || !within ? 0 : evaluate(within.offset, this.batch));
+        return { buffer: this.#parts.slabs[place.slab]!, offset: from + offset, bytes };
       });
       return this.#readPieces(pieces);
     });

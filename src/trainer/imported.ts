@@ -121,7 +121,8 @@ export async function importRun(path: string, checkpoint: Checkpoint, options: I
     steps: Math.max(1, steps),
   };
   // The official trainer's average has no warm-up.
-  const set = { ...train.set, ...optimizer.settings, emaWarmup: false };
+  const guided = config.numClasses > 0 && config.classDropoutProb > 0;
+  const set = { ...train.set, ...optimizer.settings, emaWarmup: false, ...(guided ? {} : { guidance: 1 }) };
   const written = { ...train, set };
   await writeFileAtomic(folder.at("train.json"), `${JSON.stringify(written, null, 2)}\n`);
   return { steps, samples, config: written };

@@ -73,6 +73,21 @@ test("no null class, one class, no classes", () => {
   expect(guessConfig("x", shapesOf(none))).toMatchObject({ numClasses: 0, classDropoutProb: 0 });
 });
 
+test("settings out of all proportion are refused before anything is made of them", () => {
+  const shapes = shapesOf(presets.get("tiny")!);
+  for (const [key, value] of [
+    ["depth", 1e9],
+    ["depth", 2.5],
+    ["numHeads", 0],
+    ["numClasses", 1e12],
+    ["inputSize", 60000],
+    ["mlpRatio", Number.POSITIVE_INFINITY],
+    ["classDropoutProb", 2],
+  ] as const) {
+    expect(() => guessConfig("x", shapes, { [key]: value }), `${key}=${value}`).toThrow(new RegExp(`DIT4077: x: ${key} is `));
+  }
+});
+
 test("hints of a command line", () => {
   expect(parseHints("tiny", { numHeads: "8", learnSigma: "false" })).toEqual({
     ...presets.get("tiny"),

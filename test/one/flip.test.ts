@@ -8,7 +8,7 @@ import { freshWeights, type Weights } from "../../src/trainer/weights.js";
 
 const small = [
   ...["inputSize=6", "patchSize=2", "inChannels=2", "hiddenSize=16", "depth=1", "numHeads=2", "mlpRatio=2"],
-  ...["numClasses=3", "classDropoutProb=0", "learningRate=2e-3"],
+  ...["numClasses=3", "classDropoutProb=0", "guidance=1", "learningRate=2e-3"],
 ];
 const [BATCH, CHANNELS, SIDE] = [8, 2, 6];
 const PIXELS = CHANNELS * SIDE * SIDE;

@@ -34,6 +34,10 @@ describe("refused", () => {
       /DIT1104.*guidance is 4, but a model without classes \(numClasses=0\) has nothing to be guided by: set guidance=1/,
     );
   });
+  test("guidance where every sample has its class, and noise where the sampler has none", async () => {
+    await refused("classDropoutProb=0").toThrow(/DIT1104.*guidance is 4, .*has no null class to be guided by: set guidance=1/);
+    await refused("eta=0.5", "sampler=ddpm").toThrow(/DIT1104.*eta is 0.5, but only the sampler ddim has it, .* is ddpm/);
+  });
   test("a number of classes that is none, a side that the patch does not divide, a design that is not there", async () => {
     await refused("numClasses=-1").toThrow(/numClasses is -1, expected a whole number from 0/);
     await refused("inputSize=9").toThrow(/patchSize 2 does not divide inputSize 9/);
