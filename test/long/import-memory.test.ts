@@ -3,8 +3,7 @@
  * blocks, 300 MB; `DIT_TEST_DEPTH=28` makes it the whole model, 2.7 GB, with the same bound. The look is at the high-water mark that
  * the system keeps of the command's process.
  */
-import { spawn } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,6 +11,7 @@ import { presets } from "../../src/checkpoints/config.js";
 import { officialParameters } from "../../src/checkpoints/layout.js";
 import { readSafetensorsHeader } from "../../src/formats/safetensors-file.js";
 import { stateDict, Tensor, torchFile } from "../torch-file.js";
+import { peak } from "./peak.js";
 
 const MOST = 300e6;
 const depth = Number(process.env.DIT_TEST_DEPTH ?? 3);
@@ -29,28 +29,6 @@ beforeAll(() => {
   closeSync(file);
 }, 600_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-/** Runs the command as a user would; the most memory that its process had. */
-async function peak(...args: readonly string[]): Promise<{ code: number | null; bytes: number; said: string }> {
-  const { MALLOC_MMAP_THRESHOLD_: _, ...env } = process.env;
-  const child = spawn(process.execPath, ["dist/cli/main.js", ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
-  let said = "";
-  child.stderr.on("data", (text) => {
-    said += text;
-  });
-  let bytes = 0;
-  const look = setInterval(() => {
-    try {
-      const [, kb] = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
-      bytes = Math.max(bytes, 1024 * Number(kb ?? 0));
-    } catch {
-      // It has ended.
-    }
-  }, 20);
-  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
-  clearInterval(look);
-  return { code, bytes, said };
-}
 
 test("import streams", { timeout: 600_000 }, async () => {
   const [from, to] = [join(folder, "big.pt"), join(folder, "weights.safetensors")];
