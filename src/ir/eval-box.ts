@@ -15,7 +15,7 @@ import { gatherStrided, stridesOf } from "./ops/shape.js";
 export type ReadBox = (param: number, box: Box) => Promise<Float64Array>;
 
 /** Parts that were computed are kept, for whoever asks for them again, up to so many numbers. */
-const MOST_KEPT = 1 << 24;
+const MOST_KEPT = 1 << 23;
 
 export class BoxEvaluator {
   private readonly made: ReadonlyMap<Value, Node>;
@@ -57,10 +57,8 @@ export class BoxEvaluator {
 
   private async compute(v: Value, box: Box): Promise<Float64Array> {
     const param = this.params.get(v);
-    if (param !== undefined) {
-      const numbers = await this.read(param, box);
-      return numbers.map(roundingOf(v.type.dtype, this.options.precision));
-    }
+    // What is stored is rounded already, and is not rounded again.
+    if (param !== undefined) return this.read(param, box);
     const node = this.made.get(v);
     if (!node) throw new InternalError(`@${this.fn.name} reads a value that nothing makes`);
     const output = node.outputs.indexOf(v);
