@@ -31,7 +31,7 @@ const may: Readonly<Record<string, readonly string[]>> = {
   profiler: ["chart", "runtime", "program", "diagnostics"],
   tuner: ["compile", "codegen", "profiler", "runtime", "formats", "program", "diagnostics"],
   // A run held against the CPU reference.
-  check: ["compile", "codegen", "ir", "runtime", "program", "diagnostics"],
+  check: ["compile", "codegen", "ir", "runtime", "runtime/node", "program", "diagnostics"],
   data: ["runtime", "runtime/node", "formats", "program", "diagnostics"],
   trainer: ["chart", "checkpoints", "data", "node", "runtime", "runtime/node", "formats", "program", "diagnostics"],
   compile: ["frontend", "dsl", "training", "diffusion", "formats", "codegen", "passes", "ir", "program", "diagnostics"],

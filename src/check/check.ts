@@ -18,6 +18,7 @@ import type { Bundle } from "../program/program.js";
 import { drawBits, drawInt, keyOf, purposeOf } from "../program/random.js";
 import { evaluate } from "../program/size.js";
 import type { Inputs } from "../runtime/inputs.js";
+import { collectAbove } from "../runtime/node/heap.js";
 import type { Session } from "../runtime/session.js";
 import { type Lying, Pages } from "./pages.js";
 import { sumOfSquares } from "./squares.js";
@@ -65,6 +66,9 @@ export interface Expected {
   /** Reads what was written there. */
   readonly read: () => Promise<readonly number[]>;
 }
+
+/** Bytes of arrays, most of them no longer used, that may be there between two dispatches. */
+const MOST_ARRAYS = 64 << 20;
 
 /** What a check of one session shares. */
 export class Checker {
@@ -117,6 +121,7 @@ export class Checker {
     this.pages.forget();
     this.found.dispatches++;
     for (const one of expected) this.compare(entry, number, round, one, await one.read());
+    collectAbove(MOST_ARRAYS);
   }
 
   /** Of each result, some of its numbers; where a dispatch does the same for many weights, of the one or the other of them. */

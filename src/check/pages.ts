@@ -11,7 +11,7 @@ import type { Session } from "../runtime/session.js";
 const PAGE = 1 << 16;
 /** Pages that are asked for at once, and bytes that are kept. */
 const MOST_ASKED = 128;
-const MOST_KEPT = 64 << 20;
+const MOST_KEPT = 32 << 20;
 
 /** How a tensor lies in its storage: elements from one place of each axis to the next, and to its first. */
 export interface Lying {

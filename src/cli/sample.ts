@@ -197,6 +197,8 @@ async function open(what: string, flags: Flags): Promise<{ readonly bundle: Bund
 async function compiled(model: string, preset: string | undefined, set: readonly string[]): Promise<Bundle> {
   const { compile } = await import("../compile/compile.js");
   const { bundle } = await compile(model, { set, entries: ["sample"], ...(preset === undefined ? {} : { preset }) });
+  const { collect } = await import("../runtime/node/heap.js");
+  collect();
   return bundle;
 }
 

@@ -9,6 +9,7 @@ import { checkClasses, type DataSet } from "../data/source.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import { openWeights } from "../node/weights.js";
 import { requestDevice } from "../runtime/node/dawn.js";
+import { collect } from "../runtime/node/heap.js";
 import { findNonFinite, sentencesOf } from "../trainer/blame.js";
 import { imageShape } from "../trainer/feeder.js";
 import { Grids } from "../trainer/grids.js";
@@ -41,6 +42,8 @@ export async function run(flags: Flags, given: TrainFile, io: Io): Promise<void>
     ...options,
     ...(memory === undefined ? {} : { memory: { bytes: memory, training: true } }),
   });
+  // What the compiler leaves behind would stay beside the training.
+  collect();
   const { program } = compiled.bundle;
   const data = await openFor(compiled, config, (line) => io.err(`${line}\n`));
   const weights = config.weights === undefined ? undefined : await openWeights(config.weights, program);

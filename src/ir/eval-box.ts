@@ -14,13 +14,15 @@ import { gatherStrided, stridesOf } from "./ops/shape.js";
 /** The numbers of a box of parameter number `param`, row-major. */
 export type ReadBox = (param: number, box: Box) => Promise<Float64Array>;
 
-/** Parts that were computed are kept, for whoever asks for them again, up to so many numbers. */
-const MOST_KEPT = 1 << 23;
+/** Parts that were computed are kept, for whoever asks for them again, up to so many numbers; those asked for last stay longest. */
+const MOST_KEPT = 1 << 22;
 
 export class BoxEvaluator {
   private readonly made: ReadonlyMap<Value, Node>;
   private readonly params: ReadonlyMap<Value, number>;
-  private readonly kept = new Map<Value, Map<string, Promise<Float64Array>>>();
+  private readonly numbers = new Map<Value, number>();
+  /** By value and box, the one asked for last at the end. */
+  private readonly kept = new Map<string, { readonly size: number; readonly numbers: Promise<Float64Array> }>();
   private keptNumbers = 0;
 
   /** `fn` has ops of the table alone: the body of a region, say. */
@@ -40,19 +42,21 @@ export class BoxEvaluator {
 
   private async value(v: Value, box: Box): Promise<Float64Array> {
     if (count(box) === 0) return new Float64Array(0);
-    const known = this.kept.get(v) ?? new Map<string, Promise<Float64Array>>();
-    this.kept.set(v, known);
-    const key = box.map(({ from, size }) => `${from}+${size}`).join();
-    const found = known.get(key);
-    if (found) return found;
-    this.keptNumbers += count(box);
-    if (this.keptNumbers > MOST_KEPT) {
-      this.kept.clear();
-      this.keptNumbers = count(box);
+    const number = this.numbers.get(v) ?? this.numbers.size;
+    this.numbers.set(v, number);
+    const key = `${number} ${box.map(({ from, size }) => `${from}+${size}`).join()}`;
+    const size = count(box);
+    const known = this.kept.get(key);
+    if (known) this.kept.delete(key);
+    else this.keptNumbers += size;
+    const entry = known ?? { size, numbers: this.compute(v, box) };
+    this.kept.set(key, entry);
+    for (const [old, { size: freed }] of this.kept) {
+      if (this.keptNumbers <= MOST_KEPT || old === key) break;
+      this.kept.delete(old);
+      this.keptNumbers -= freed;
     }
-    const numbers = this.compute(v, box);
-    known.set(key, numbers);
-    return numbers;
+    return entry.numbers;
   }
 
   private async compute(v: Value, box: Box): Promise<Float64Array> {

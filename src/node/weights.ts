@@ -9,6 +9,7 @@ import { elements } from "../formats/safetensors.js";
 import { readSafetensorsHeader } from "../formats/safetensors-file.js";
 import { checkFinite, checkStateDict } from "../formats/state-dict.js";
 import type { Program } from "../program/program.js";
+import { collectAbove } from "../runtime/node/heap.js";
 import type { Session } from "../runtime/session.js";
 
 /** Gives a weight by its state-dict key. */
@@ -43,6 +44,9 @@ export interface WriteOptions {
   readonly onTensor?: ((done: number, total: number) => void) | undefined;
 }
 
+/** Bytes of weights that were read and written, before their memory is given back. */
+const MOST_READ = 64 << 20;
+
 /** Writes all weights that the session has. Errors: those of `read`. */
 export async function writeWeights(
   session: Session,
@@ -57,6 +61,7 @@ export async function writeWeights(
     if (wanted.length > 0) {
       const data = await read(key);
       for (const name of wanted) await session.write(name, data as Float32Array<ArrayBuffer>);
+      collectAbove(MOST_READ);
     }
     onTensor?.(++done, parameters.length);
   }

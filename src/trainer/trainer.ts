@@ -95,10 +95,10 @@ export class Trainer {
   async reset(weights: WeightSource): Promise<void> {
     const { session } = this;
     await writeWeights(session, readerOf(weights), { ema: true });
-    for (const name of this.#trained) {
-      const zeros = new Float32Array(session.bytesOf(`m.${name}`) / 4);
-      await session.write(`m.${name}`, zeros);
-      await session.write(`v.${name}`, zeros);
+    const sizes = this.#trained.map((name) => session.bytesOf(`m.${name}`) / 4);
+    const zeros = new Float32Array(Math.max(0, ...sizes));
+    for (const [i, name] of this.#trained.entries()) {
+      for (const set of ["m", "v"]) await session.write(`${set}.${name}`, zeros.subarray(0, sizes[i]!));
     }
     for (const name of this.counterNames) await session.write(name, Int32Array.of(0));
     await this.#begin();
