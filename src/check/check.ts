@@ -18,7 +18,7 @@ import type { Bundle } from "../program/program.js";
 import { drawBits, drawInt, keyOf, purposeOf } from "../program/random.js";
 import { evaluate } from "../program/size.js";
 import type { Inputs } from "../runtime/inputs.js";
-import { collectAbove } from "../runtime/node/heap.js";
+import { collect, collectAfter } from "../runtime/node/heap.js";
 import type { Session } from "../runtime/session.js";
 import { type Lying, Pages } from "./pages.js";
 import { sumOfSquares } from "./squares.js";
@@ -67,8 +67,8 @@ export interface Expected {
   readonly read: () => Promise<readonly number[]>;
 }
 
-/** Bytes of arrays, most of them no longer used, that may be there between two dispatches. */
-const MOST_ARRAYS = 64 << 20;
+/** Bytes, most of them no longer used, that may have come before they are given back. */
+const MOST_NEW = 64 << 20;
 
 /** What a check of one session shares. */
 export class Checker {
@@ -96,8 +96,13 @@ export class Checker {
 
   /** Runs an entry as `submit` does, and checks it. Errors: those of computationsOf and of the session. */
   async run(entry: string, inputs: Inputs): Promise<void> {
-    const computations = this.computations.get(entry) ?? computationsOf(this.bundle, entry);
-    this.computations.set(entry, computations);
+    let computations = this.computations.get(entry);
+    if (!computations) {
+      computations = computationsOf(this.bundle, entry);
+      this.computations.set(entry, computations);
+      // Of the whole program made again, these are all that is needed.
+      collect();
+    }
     await this.session.feed(entry, inputs);
     const { segments } = this.bundle.program.entries.find(({ name }) => name === entry)!;
     const total = segments.reduce((n, { repeat, dispatches }) => n + repeat * dispatches.length, 0);
@@ -121,7 +126,7 @@ export class Checker {
     this.pages.forget();
     this.found.dispatches++;
     for (const one of expected) this.compare(entry, number, round, one, await one.read());
-    collectAbove(MOST_ARRAYS);
+    collectAfter(MOST_NEW);
   }
 
   /** Of each result, some of its numbers; where a dispatch does the same for many weights, of the one or the other of them. */

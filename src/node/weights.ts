@@ -9,7 +9,7 @@ import { elements } from "../formats/safetensors.js";
 import { readSafetensorsHeader } from "../formats/safetensors-file.js";
 import { checkFinite, checkStateDict } from "../formats/state-dict.js";
 import type { Program } from "../program/program.js";
-import { collectAbove } from "../runtime/node/heap.js";
+import { collectAfter } from "../runtime/node/heap.js";
 import type { Session } from "../runtime/session.js";
 
 /** Gives a weight by its state-dict key. */
@@ -61,7 +61,7 @@ export async function writeWeights(
     if (wanted.length > 0) {
       const data = await read(key);
       for (const name of wanted) await session.write(name, data as Float32Array<ArrayBuffer>);
-      collectAbove(MOST_READ);
+      collectAfter(MOST_READ);
     }
     onTensor?.(++done, parameters.length);
   }

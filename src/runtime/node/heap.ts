@@ -6,6 +6,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 let gc: (() => void) | undefined;
+/** What there was after the last collection. */
+let kept = 0;
 
 export function collect(): void {
   if (!gc) {
@@ -13,9 +15,15 @@ export function collect(): void {
     gc = runInNewContext("gc") as () => void;
   }
   gc();
+  kept = held();
 }
 
-/** Collects when arrays hold more than this. */
-export function collectAbove(bytes: number): void {
-  if (process.memoryUsage().arrayBuffers > bytes) collect();
+function held(): number {
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+/** Collects when so many bytes have come since the last collection. */
+export function collectAfter(bytes: number): void {
+  if (held() - kept > bytes) collect();
 }
