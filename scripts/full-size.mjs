@@ -2,7 +2,7 @@
 //   npm run full-size                               all of it: on a software driver hours
 //   npm run full-size -- --only forward,trainS      some of the works; f64 is one of them
 //   npm run full-size -- --driver hardware          on another adapter than the best that is there
-//   npm run full-size -- --write                    puts what was found into docs/full-size.md
+//   npm run full-size -- --write                    puts what was found into docs/full-size.md; with --only "" what was found before
 // Weights are made of a seed, in out/full-size (8 GB), and kept with what was found, so that works can be done one by one.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -25,7 +25,7 @@ const { values } = parseArgs({
   },
 });
 const names = [...Object.keys(works), "f64"];
-const chosen = values.only?.split(",") ?? names;
+const chosen = values.only?.split(",").filter(Boolean) ?? names;
 if (!chosen.every((name) => names.includes(name))) {
   console.error(`usage: npm run full-size -- [--only PART,…] [--driver hardware|lavapipe|swiftshader] [--write]`);
   console.error(`parts: ${names.join(", ")}`);
@@ -43,7 +43,7 @@ if (values.exact) {
   process.exit(0);
 }
 
-execFileSync(process.execPath, [join(root, "scripts/build.mjs")], { stdio: "inherit" });
+if (chosen.length > 0) execFileSync(process.execPath, [join(root, "scripts/build.mjs")], { stdio: "inherit" });
 mkdirSync(values.folder, { recursive: true });
 const results = existsSync(found) ? JSON.parse(readFileSync(found, "utf8")) : {};
 let failed = false;

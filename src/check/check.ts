@@ -9,7 +9,7 @@
  * a single exponential, root or division. Whole numbers and decisions must be equal.
  */
 import type { Computation } from "../codegen/computation.js";
-import { computationsOf } from "../compile/lower-again.js";
+import type { computationsOf } from "../compile/lower-again.js";
 import { concreteShape } from "../ir/eval.js";
 import { BoxEvaluator, type ReadBox } from "../ir/eval-box.js";
 import { rowMajor } from "../ir/strides.js";
@@ -18,7 +18,7 @@ import type { Bundle } from "../program/program.js";
 import { drawBits, drawInt, keyOf, purposeOf } from "../program/random.js";
 import { evaluate } from "../program/size.js";
 import type { Inputs } from "../runtime/inputs.js";
-import { collect, collectAfter } from "../runtime/node/heap.js";
+import { collectAfter } from "../runtime/node/heap.js";
 import type { Session } from "../runtime/session.js";
 import { type Lying, Pages } from "./pages.js";
 import { sumOfSquares } from "./squares.js";
@@ -72,7 +72,6 @@ const MOST_NEW = 64 << 20;
 
 /** What a check of one session shares. */
 export class Checker {
-  private readonly computations = new Map<string, readonly (readonly Computation[])[]>();
   private readonly pages: Pages;
   private readonly found = {
     dispatches: 0,
@@ -85,6 +84,7 @@ export class Checker {
   constructor(
     private readonly session: Session,
     private readonly bundle: Bundle,
+    private readonly computations: ReturnType<typeof computationsOf>,
     private readonly options: CheckOptions = {},
   ) {
     this.pages = new Pages(session);
@@ -94,15 +94,9 @@ export class Checker {
     return this.found;
   }
 
-  /** Runs an entry as `submit` does, and checks it. Errors: those of computationsOf and of the session. */
+  /** Runs an entry as `submit` does, and checks it. Errors: those of the session. */
   async run(entry: string, inputs: Inputs): Promise<void> {
-    let computations = this.computations.get(entry);
-    if (!computations) {
-      computations = computationsOf(this.bundle, entry);
-      this.computations.set(entry, computations);
-      // Of the whole program made again, these are all that is needed.
-      collect();
-    }
+    const computations = this.computations.get(entry)!;
     await this.session.feed(entry, inputs);
     const { segments } = this.bundle.program.entries.find(({ name }) => name === entry)!;
     const total = segments.reduce((n, { repeat, dispatches }) => n + repeat * dispatches.length, 0);

@@ -1,6 +1,8 @@
 /** Runs held against the reference, for commands. */
+import { computationsOf } from "../compile/lower-again.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle } from "../program/program.js";
+import { collect } from "../runtime/node/heap.js";
 import type { Session, Through } from "../runtime/session.js";
 import { type Checked, Checker, type CheckOptions, type Deviation } from "./check.js";
 
@@ -13,11 +15,15 @@ export interface Check {
   checked(): Checked;
 }
 
+/** Error: DIT1306 (the bundle lacks what its kernels were made of). */
 export function check(bundle: Bundle, options: CheckOptions = {}): Check {
+  const computations = computationsOf(bundle);
+  // Making the program again takes memory, which is given back before there is a session.
+  collect();
   const checkers = new Map<Session, Checker>();
   return {
     async through(session, entry, inputs) {
-      const checker = checkers.get(session) ?? new Checker(session, bundle, options);
+      const checker = checkers.get(session) ?? new Checker(session, bundle, computations, options);
       checkers.set(session, checker);
       await checker.run(entry, inputs);
     },

@@ -2,8 +2,7 @@
  * A bundle carries the module that its kernels were made of (kernels.ir), so that they can be made again with other choices and without
  * the model file. The text begins with a line that says how they were made, as JSON behind `//`; the rest is IR as it is printed anywhere.
  */
-import type { Computation } from "../codegen/computation.js";
-import { type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
+import { type LoweredProgram, type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Module } from "../ir/graph.js";
 import { parseModule } from "../ir/parse.js";
@@ -72,10 +71,10 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
 }
 
 /**
- * What each dispatch of an entry computes, by the storages of the bundle. Errors: DIT7020 (no such entry), DIT1306 (the bundle has no IR,
- * or it does not make this bundle).
+ * What each dispatch computes, by entry, by the storages of the bundle. Error: DIT1306 (the bundle has no IR, or it does not make this
+ * bundle).
  */
-export function computationsOf({ program, ir }: Bundle, name: string): readonly (readonly Computation[])[] {
+export function computationsOf({ program, ir }: Bundle): LoweredProgram["computations"] {
   const { schedules, module, ...how } = parsed(irOf(ir));
   const lowered = lower(module, schedules, { ...how, batch: program.batch, ...loweringLimits(program.profile) });
   // Kernels may be others, of a tuning file; what they work on and compute is the same.
@@ -83,11 +82,9 @@ export function computationsOf({ program, ir }: Bundle, name: string): readonly 
     entries.map((e) => e.segments.map((s) => s.dispatches.map(({ bindings, work }) => [bindings, work])));
   // Text gives values names of its own.
   const places = (storages: readonly Storage[]) => storages.map(({ name: _, ...place }) => place);
-  const found = lowered.computations.get(name);
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
-  if (found && same(places(lowered.storages), places(program.storages)) && same(plan(lowered.entries), plan(program.entries)))
-    return found;
-  return found || program.entries.some((entry) => entry.name === name) ? otherVersion() : noEntry(program, name);
+  const right = same(places(lowered.storages), places(program.storages)) && same(plan(lowered.entries), plan(program.entries));
+  return right ? lowered.computations : otherVersion();
 }
 
 const noEntry = ({ entries }: Program, name: string): never =>

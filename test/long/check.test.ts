@@ -96,5 +96,5 @@ test("a kernel that is wrong is found, with its place in the model", async () =>
 test("a bundle without its kernels' graph cannot be checked", async () => {
   const { bundle } = await compile("models/dit.graph.ts", { set: small, batch, entries: ["forward"] });
   const { ir: _, ...without } = bundle;
-  await expect(run(without, ["forward"], check(without))).rejects.toThrow("DIT1306");
+  expect(() => check(without)).toThrow("DIT1306");
 });
