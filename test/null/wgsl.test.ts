@@ -51,6 +51,11 @@ test.each([768, 1536])("one head, %d wide", (width) =>
   validated("models/dit.graph.ts", { preset: "DiT-B/2", set: ["numHeads=1", "depth=1", `hiddenSize=${width}`] }),
 );
 
+// Narrow enough that a workgroup has many rows of its own.
+test.each([4, 16, 32])("heads %d wide", (width) =>
+  validated("models/dit.graph.ts", { preset: "tiny", set: ["depth=1", "hiddenSize=64", `numHeads=${64 / width}`] }),
+);
+
 async function validated(file: string, options: CompileOptions): Promise<void> {
   const { bundle } = await compile(file, { batch: 4, ...options });
   const requests = everyVariant(bundle);

@@ -28,10 +28,10 @@ function tiled(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   const b = partOf(own) * lanes;
   const ownVectors = Math.max(a, b);
   const rowsFor = (owners: number): number => {
-    if (16 * owners * ownVectors > WORKGROUP_BYTES) return 0;
-    const scores = owners * (form.parts * lanes + form.scores);
-    const besides = form.along === "key" ? b + 1 : 0;
-    return Math.min(MOST_ROWS, Math.floor(WORKGROUP_BYTES / (16 * (a + b) + 4 * (scores + besides))));
+    // The rows of the tile, or before and after them those of the workgroup's own, and what there is for each row of the tile besides.
+    const besides = 4 * (owners * (form.parts * lanes + form.scores) + (form.along === "key" ? b + 1 : 0));
+    const [whole, own] = [16 * (a + b) + besides, 16 * owners * ownVectors];
+    return Math.min(MOST_ROWS, Math.floor(WORKGROUP_BYTES / whole), Math.floor((WORKGROUP_BYTES - own) / besides));
   };
   // Rows so wide that they leave no room for a tile are fewer.
   let owners = Math.floor(THREADS / lanes);
