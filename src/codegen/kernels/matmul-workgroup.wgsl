@@ -1,7 +1,7 @@
 // matmul-workgroup: C[m,n] = Σk A[m,k] · B[k,n] through workgroup memory. A workgroup makes BM × BN results and goes along K in steps of
 // BK. Its threads fetch a tile of A and one of B between them, each number once, in blocks of four by four, and then read from the tiles
 // what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
-// (columns) in a vec4, so a thread has TM rows and 4 · NV columns for TM / 4 + NV reads.
+// (columns) in a vec4, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
 //   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in

@@ -1,21 +1,6 @@
 // rows: a workgroup goes along a row together, thread by thread side by side; its parts are combined by a tree in workgroup memory. The
 // order is fixed, so the bits are.
 var<workgroup> parts: array<f32, THREADS>;
-var<workgroup> kept_values: array<f32, KEPT>;
-
-fn keep(k: u32, r: u32, value: f32, lid: u32) {
-  if (lid == 0u) {
-    kept_values[k * RUN + r] = value;
-  }
-}
-
-fn kept(k: u32, r: u32) -> f32 {
-  return kept_values[k * RUN + r];
-}
-
-fn sync() {
-  workgroupBarrier();
-}
 
 fn total(x: f32, lid: u32) -> f32 {
   workgroupBarrier();
@@ -41,15 +26,6 @@ fn largest(x: f32, lid: u32) -> f32 {
   }
   workgroupBarrier();
   return parts[0];
-}
-
-// One team: each thread is a lane of the row that is at hand.
-fn lane_of(lid: u32) -> u32 {
-  return lid;
-}
-
-fn row_of(team: u32, lid: u32) -> u32 {
-  return team;
 }
 
 @compute @workgroup_size(THREADS)

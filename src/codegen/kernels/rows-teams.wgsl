@@ -1,7 +1,6 @@
 // rows: TEAMS rows of a run at a time, each by WIDTH threads whose parts are combined in workgroup memory; then all threads go down the
 // columns. For a GPU, where one subgroup for a whole run would leave most of it idle. The order is fixed, so the bits are.
 var<workgroup> parts: array<f32, THREADS>;
-var<workgroup> kept_values: array<f32, KEPT>;
 
 fn lane_of(lid: u32) -> u32 {
   return lid % WIDTH;
@@ -9,20 +8,6 @@ fn lane_of(lid: u32) -> u32 {
 
 fn row_of(team: u32, lid: u32) -> u32 {
   return team + lid / WIDTH;
-}
-
-fn keep(k: u32, r: u32, value: f32, lid: u32) {
-  if (lane_of(lid) == 0u) {
-    kept_values[k * RUN + r] = value;
-  }
-}
-
-fn kept(k: u32, r: u32) -> f32 {
-  return kept_values[k * RUN + r];
-}
-
-fn sync() {
-  workgroupBarrier();
 }
 
 fn total(x: f32, lid: u32) -> f32 {

@@ -47,6 +47,12 @@ function teams(run: number, make: (form: Form) => LoweredVariant): LoweredVarian
   return [{ ...form, requires: { hardware: true } }];
 }
 
+/** What a form's file builds on: the threads' places in a row, and the memory of a run, which a thread alone has for itself. */
+const librariesOf = ({ file }: Form): string[] => [
+  ...(file === "rows-teams" ? [] : ["./kernels/rows-one-team.wgsl"]),
+  ...(file === "rows-thread" || file === "rows-columns" ? [] : ["./kernels/rows-kept.wgsl"]),
+];
+
 interface Form {
   readonly name: string;
   readonly file: string;
@@ -76,7 +82,7 @@ function variant(region: Region, rows: RowsText, strips: string, form: Form): Lo
     sizes: { STRIPS: strips },
     hooks: random.hooks + fnText("rows(strip: u32, lid: u32)", rows.lines),
     file: `./kernels/${form.file}.wgsl`,
-    libraries: random.libraries,
+    libraries: [...random.libraries, ...librariesOf(form)],
   });
   const requires = form.subgroup ? { features: ["subgroups"], subgroupSize: form.subgroup } : {};
   return { name: form.name, requires, workgroupSize: form.threads, tile: [form.tile], text };
