@@ -67,6 +67,9 @@ export interface Expected {
   readonly read: () => Promise<readonly number[]>;
 }
 
+/** Numbers of a result that are computed at once: what they read, they read together, and each may be a sum over all of a tensor. */
+const TOGETHER = 8;
+
 /** Bytes, most of them no longer used, that may have come before they are given back. */
 const MOST_NEW = 64 << 20;
 
@@ -141,18 +144,20 @@ export class Checker {
         const total = shapes.reduce((n, shape) => n + count(shape), 0);
         const most = Math.min(samples, total);
         const key = keyOf(seed, purposeOf(`check ${result}`), number);
-        // All at once: what they read, they read together.
-        const numbers = await Promise.all(
-          Array.from({ length: most }, async (_, i) => {
-            const drawn = drawInt(drawBits(key, i, round), total);
-            const { which, at } = partOf(shapes, total === most || i === 0 ? i : i === most - 1 ? total - 1 : drawn);
-            const place = coordinates(at, shapes[which]!);
-            const box = place.map((from) => ({ from, size: 1 }));
-            const { exact, plain } = evaluators[which]!;
-            const [[x], [rounded]] = await Promise.all([exact.result(result, box), plain.result(result, box)]);
-            return { place, box, lying: this.lying(computations[which]!, result), exact: x!, stray: differ(x!, rounded!) };
-          }),
-        );
+        const numberAt = async (i: number) => {
+          const drawn = drawInt(drawBits(key, i, round), total);
+          const { which, at } = partOf(shapes, total === most || i === 0 ? i : i === most - 1 ? total - 1 : drawn);
+          const place = coordinates(at, shapes[which]!);
+          const box = place.map((from) => ({ from, size: 1 }));
+          const { exact, plain } = evaluators[which]!;
+          const [[x], [rounded]] = await Promise.all([exact.result(result, box), plain.result(result, box)]);
+          return { place, box, lying: this.lying(computations[which]!, result), exact: x!, stray: differ(x!, rounded!) };
+        };
+        const numbers: Awaited<ReturnType<typeof numberAt>>[] = [];
+        for (let i = 0; i < most; i += TOGETHER) {
+          const group = Array.from({ length: Math.min(TOGETHER, most - i) }, (_, k) => numberAt(i + k));
+          numbers.push(...(await Promise.all(group)));
+        }
         const stray = Math.max(0, ...numbers.map((n) => n.stray));
         const largest = Math.max(0, ...numbers.map((n) => Math.abs(n.exact)).filter(Number.isFinite));
         const { dtype } = first.value.type;

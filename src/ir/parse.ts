@@ -43,12 +43,16 @@ export function parseModule(text: string, file = "module.ir"): Module {
   parser.comments = commentsByLine(groups.comments ?? []);
   parser.input = tokens;
   const syntax = parser.module();
-  if (parser.errors.length > 0) {
+  const { errors: wrong } = parser;
+  // The parser lives as long as the program, and would keep the tokens: 120 MB of those of a large model's kernels.
+  parser.input = [];
+  parser.comments = new Map();
+  if (wrong.length > 0) {
     throw new DitError(
-      parser.errors.map(({ message, token }) => {
+      wrong.map(({ message, token }) => {
         const end = token.tokenType.name === "EOF" ? tokens.at(-1) : undefined;
-        const column = end ? end.endColumn! + 1 : token.startColumn!;
-        return mistake("DIT2102", message, end ? end.endLine! : token.startLine!, column || 1, end ? 1 : token.image.length);
+        const column = end ? end.startColumn! + end.image.length : token.startColumn!;
+        return mistake("DIT2102", message, end ? end.startLine! : token.startLine!, column || 1, end ? 1 : token.image.length);
       }),
     );
   }
@@ -82,7 +86,7 @@ const vocabulary = [
   ...[comments, space, moduleWord, fnWord, returnWord, ident, value, fnName, number, quoted, sign],
   ...[open, close, openBrace, closeBrace, openBracket, closeBracket, colon, comma, equals],
 ];
-const lexer = new Lexer(vocabulary);
+const lexer = new Lexer(vocabulary, { positionTracking: "onlyStart" });
 
 const found = (token: IToken | undefined): string => (!token || token.tokenType.name === "EOF" ? "the end" : `"${token.image}"`);
 const anyOf = (labels: readonly string[]): string => [...new Set(labels)].join(", ").replace(/, ([^,]*)$/, " or $1");
@@ -174,7 +178,7 @@ class IrParser extends EmbeddedActionsParser {
     const attrs = this.OPTION(() => this.SUBRULE(this.attrs)) ?? [];
     this.CONSUME(colon);
     this.AT_LEAST_ONE_SEP2({ SEP: comma, DEF: () => types.push(this.SUBRULE(this.type)) });
-    return { outputs, op, inputs, attrs, types, loc: readLoc(this.comments.get(this.LA(0).endLine ?? 0)) };
+    return { outputs, op, inputs, attrs, types, loc: readLoc(this.comments.get(this.LA(0).startLine ?? 0)) };
   });
 
   private readonly attrs = this.RULE("attrs", (): NodeSyntax["attrs"] => {
