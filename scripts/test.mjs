@@ -26,6 +26,8 @@ installApart(join(root, "test/onnx/runtime"));
 
 const counts = runAll();
 const total = report(counts);
+const { torch } = counts.projects;
+if (torch?.skipped > 0) console.log(`note: PyTorch is not to be had here: ${torch.skipped} of its tests were not run, see above`);
 for (const problem of problems) console.log(problem.startsWith("error") ? problem : `error: ${problem}`);
 console.log(`${total.passed} passed, ${total.failed + problems.length} failed`);
 process.exit(total.failed + problems.length > 0 ? 1 : 0);
@@ -81,8 +83,8 @@ function runAll() {
   const head = spawnSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).stdout?.slice(0, 8) ?? "";
   const seed = process.env.DIT_CHOICES_SEED ?? String(Number.parseInt(head, 16) || 1);
   console.log(`\n== tests (DIT_CHOICES_SEED=${seed})`);
-  const projects = ["cpu", "null", "web", ...wanted.map((name) => `${name}*`)].flatMap((name) => ["--project", name]);
-  const counts = runVitest([...projects, ...filters], { DIT_CHOICES_SEED: seed });
+  const projects = ["cpu", "null", "web", "torch", ...wanted.map((name) => `${name}*`)].flatMap((name) => ["--project", name]);
+  const counts = runVitest([...projects, ...filters], { DIT_CHOICES_SEED: seed, DIT_TEST_TORCH: "if-there" });
   const { status, signal } = counts;
 
   for (const [name, { unfinished, collected, passed, failed, skipped, adapter }] of Object.entries(counts.projects)) {

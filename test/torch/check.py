@@ -1,4 +1,4 @@
-"""What an exported file computes on the golden inputs, for export.test.ts to compare: check.py FILE.py WORK OUT.safetensors [DATA]."""
+"""What an exported file computes on the golden inputs, for export.test.ts to compare: check.py FILE.py WORK,… OUT.safetensors [DATA]."""
 
 import importlib.util
 import os
@@ -51,7 +51,7 @@ def train(m, data):
             torch.distributed.all_reduce(mean)
         means.append(mean / world)
     if rank > 0:
-        return None
+        return {}
     states = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
     m.save_training(os.environ["CHECKPOINT"], model, ema, optimizer, m.argparse.Namespace(global_seed=3, global_batch_size=len(t)))
     return {
@@ -91,8 +91,11 @@ def gradients(model, prefix):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    file, work, out, golden = sys.argv[1:5]
+    file, works, out, golden = sys.argv[1:5]
     module = load(file)
-    results = globals()[work](module, module.load_safetensors(golden)[0])
-    if results is not None:
+    given = module.load_safetensors(golden)[0]
+    results = {}
+    for work in works.split(","):
+        results.update(globals()[work](module, given))
+    if results:
         module.save_safetensors(out, {name: value.clone() for name, value in results.items()})
