@@ -12,6 +12,8 @@ import { collect, jsonOption, packageVersion, whichOption } from "./options.js";
 export interface ExportFlags extends ModelFlags {
   readonly output: string;
   readonly format: string;
+  readonly onnx?: boolean;
+  readonly torch?: boolean;
   readonly which: "ema" | "model";
   readonly weights?: string;
   readonly external?: boolean;
@@ -59,6 +61,8 @@ export function register(program: Command, io: Io): void {
     )
     .requiredOption("-o, --output <file>", "where it goes")
     .addOption(new Option("-f, --format <name>", list.join("; ")).choices(names).default("safetensors"))
+    .addOption(new Option("--onnx", "the same as --format onnx").conflicts(["format", "torch"]))
+    .addOption(new Option("--torch", "the same as --format torch").conflicts("format"))
     .addOption(whichOption())
     .option("-p, --preset <name>", PRESET)
     .option("-s, --set <key=value>", SET, collect, [])
@@ -66,8 +70,9 @@ export function register(program: Command, io: Io): void {
     .option("--external", "onnx: the weights in FILE.data in any case, not only where they are larger than 2 GB")
     .addOption(jsonOption())
     .action(async (from: string, flags: ExportFlags) => {
-      const { said, facts } = await formats[flags.format]!.write(from, flags, io);
-      if (flags.json) printJson(io, { output: flags.output, format: flags.format, ...facts });
+      const format = flags.onnx ? "onnx" : flags.torch ? "torch" : flags.format;
+      const { said, facts } = await formats[format]!.write(from, flags, io);
+      if (flags.json) printJson(io, { output: flags.output, format, ...facts });
       io.err(`wrote ${flags.output}: ${said}\n`);
     });
 }

@@ -77,7 +77,7 @@ test.each(["adaln", "cross_attention", "in_context"])("the golden model, %s", as
   writeFileSync(at(`${block}.safetensors`), writeSafetensors(other.weights()));
   const { hidden_size } = other.config.config as { hidden_size: number };
   const set = ["--set", `block=${block}`, "--set", `hiddenSize=${hidden_size}`];
-  const args = ["--preset", "tiny", ...set, "-w", at(`${block}.safetensors`), "--format", "onnx", "-o", at(`${block}.onnx`)];
+  const args = ["--preset", "tiny", ...set, "-w", at(`${block}.safetensors`), "--onnx", "-o", at(`${block}.onnx`)];
   expect((await dit("export", model("dit"), ...args)).code).toBe(0);
   const { out } = await runOnnx(at(`${block}.onnx`), {
     x: { type: "float32", data: other.f32("forward/x"), shape: [4, 4, 8, 8] },

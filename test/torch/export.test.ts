@@ -214,7 +214,7 @@ describe("the whole file", () => {
   const file = golden("model_adaln_zero");
 
   beforeAll(async () => {
-    await dit("export", model("dit"), "--preset", "tiny", "--format", "torch", "-o", at("whole.py"));
+    await dit("export", model("dit"), "--preset", "tiny", "--torch", "-o", at("whole.py"));
   });
 
   test("parameters have the official names and order, and the table of positions its numbers", async () => {
