@@ -4,6 +4,7 @@ import { fromDist } from "../scripts/dist.mjs";
 import { jobs } from "./jobs.mjs";
 import { matmulJob } from "./matmul.mjs";
 import { referenceKernel, repeat, timed } from "./measure.mjs";
+import { referenceCode } from "./reference.mjs";
 import { statistics } from "./statistics.mjs";
 
 const [name, count] = process.argv.slice(2);
@@ -36,7 +37,7 @@ async function runJob() {
   const { fillWeights, madeUpInputs } = await fromDist("profiler/fill.js");
   const { bundle, report } = await compile(model, { preset: job.preset, batch: job.batch, entries: [job.entry] });
   const dawn = await requestDevice();
-  const reference = await referenceKernel(dawn);
+  const reference = await referenceKernel(dawn, referenceCode());
   const referenceBeforeMs = await reference();
 
   let session;

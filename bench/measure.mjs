@@ -1,6 +1,5 @@
 // What every timed job does alike: time a task, repeat it, and time a plain kernel before and after, which tells whether the machine was
-// disturbed meanwhile.
-import { readFileSync } from "node:fs";
+// disturbed meanwhile. Nothing here is of Node: a page measures by it, too.
 import { statistics } from "./statistics.mjs";
 
 export async function timed(task) {
@@ -15,12 +14,11 @@ export async function repeat(n, task) {
   return times;
 }
 
-/** Times the reference kernel: the median of five, after one that compiles it. */
-export async function referenceKernel({ device, globals }) {
+/** Times the reference kernel, `code` (reference.wgsl): the median of five, after one that compiles it. */
+export async function referenceKernel({ device, globals }, code) {
   const elements = 256 * 256;
   const { STORAGE } = globals.GPUBufferUsage;
   const buffers = [0, 1, 2].map(() => device.createBuffer({ size: elements * 4, usage: STORAGE }));
-  const code = readFileSync(new URL("./reference.wgsl", import.meta.url), "utf8");
   const module = device.createShaderModule({ code });
   const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
   const group = device.createBindGroup({

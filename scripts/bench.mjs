@@ -4,7 +4,7 @@
 //   npm run bench -- "train fashion" --runs 10
 //   npm run bench -- matmul                             each design on each product of DiT-S, beside the arithmetic ceiling
 //   npm run bench -- --peers                            other programs beside ours, on the same work; a table and out/peers.json
-//   npm run bench -- --peers --only jax-js "forward DiT-S"
+//   npm run bench -- --peers --only jax-js "forward DiT-S" --adapter chromium
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -30,8 +30,9 @@ const { values, positionals } = parseArgs({
     output: { type: "string" },
   },
 });
-const kinds = ["hardware", "lavapipe", "swiftshader"];
-const adapters = values.adapter ?? ["lavapipe", "swiftshader"];
+// Chromium brings its SwiftShader along: a page as it is used.
+const kinds = ["hardware", "lavapipe", "swiftshader", ...(values.peers ? ["chromium"] : [])];
+const adapters = values.adapter ?? ["lavapipe", values.peers ? "chromium" : "swiftshader"];
 const runs = Number(values.runs);
 const chosen = (values.peers ? works : jobs).filter(({ name, named }) =>
   positionals.length === 0 ? !named : positionals.some((word) => name.includes(word)),

@@ -31,13 +31,14 @@ export async function comparePeers({ works, adapters, only, runs }) {
       writeTask(folder, work, bundle.program);
       const onCpu = new Map();
       for (const adapter of adapters) {
-        const env = driverEnv(chooseDriver(adapter));
+        const inPage = adapter === "chromium";
+        const env = inPage ? {} : driverEnv(chooseDriver(adapter));
         const found = [];
         for (const peer of programs.filter(({ kinds }) => kinds.includes(kind))) {
           console.error(`${work.name}, ${peer.name}${peer.gpu ? ` on ${adapter}` : ""} …`);
           // A program that does not use the adapter is not run again for each.
           const known = onCpu.get(peer.name);
-          const result = known ?? { ...run(peer, folder, runs, env), gpu: peer.gpu };
+          const result = known ?? { ...run(peer, folder, runs, env, inPage && peer.gpu ? "page" : "job"), gpu: peer.gpu };
           if (!peer.gpu) onCpu.set(peer.name, result);
           if (peer.ours) downloads.set(peer.name, await downloadBytes(peer, bundle));
           else if (peer.page && !downloads.has(peer.name)) downloads.set(peer.name, await downloadBytes(peer));
@@ -63,12 +64,13 @@ export async function comparePeers({ works, adapters, only, runs }) {
   return results;
 }
 
-function run(peer, folder, runs, driver) {
+/** `how`: job.mjs or page.mjs. */
+function run(peer, folder, runs, driver, how) {
   const cache = mkdtempSync(join(tmpdir(), "dit-compile-bench-"));
   try {
     const { status, signal, error, stdout } = spawnSync(
       process.execPath,
-      [join(root, "bench/peers/job.mjs"), peer.name, folder, String(runs)],
+      [join(root, `bench/peers/${how}.mjs`), peer.name, folder, String(runs)],
       {
         cwd: root,
         env: { ...process.env, ...driver, MESA_SHADER_CACHE_DIR: cache },

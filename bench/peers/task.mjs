@@ -8,9 +8,6 @@ const { parseSafetensors, writeSafetensors } = await fromDist("formats/safetenso
 const { timestepFeatures } = await fromDist("diffusion/tables.js");
 const { schedule } = await fromDist("diffusion/schedule.js");
 
-/** Steps whose losses are compared; the first one's gradients are, too. */
-export const checkedSteps = 3;
-
 /**
  * Writes what `program`, the compiled one, needs. Weights are as large as makes every layer count (variance 1 / inputs of the layer), so
  * that no term of the model can be wrong unseen; fresh weights would make each block the identity.

@@ -1,8 +1,8 @@
 // What makes a comparison with others fair: numbers are held against ours before anything is timed, and one counter counts for all.
 import { describe, expect, test } from "vitest";
 import { differences, right } from "../../bench/peers/check.mjs";
+import { countGpu } from "../../bench/peers/count-gpu.mjs";
 import { asStored, linearOf } from "../../bench/peers/dit.mjs";
-import { countGpu } from "../../bench/peers/gpu.mjs";
 
 describe("numbers", () => {
   const expected = new Map([
