@@ -19,7 +19,7 @@ import { labelOf } from "./labels.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
 import { inFull } from "./stored.js";
-import { type StorageWork, together, total, workOf } from "./work.js";
+import { type BodyWork, type StorageWork, together, total, workOf } from "./work.js";
 
 const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
 
@@ -29,6 +29,7 @@ export interface RegionKernel {
   readonly uniforms: readonly Size[];
   readonly extent: readonly Size[];
   readonly choiceKey?: string;
+  readonly work: BodyWork;
   readonly id: () => number;
 }
 
@@ -55,7 +56,7 @@ export interface Host extends PlaceHost {
   kindOf(storage: number): StorageKind;
   touch(storage: number, at: number): void;
   output(storage: number): void;
-  kernel(region: Region, label: string): RegionKernel;
+  kernel(region: Region, stored: Fn, label: string): RegionKernel;
 }
 
 /** One function of an entry. */
@@ -198,12 +199,12 @@ export class EntryFn {
     const results = outputs.map((id, i) => bind(id, stored.results[i]!.value.type));
     const body = inFull(stored);
     const region: Region = { kind, body, params, results, windows, bindings, batch: 1 };
-    const kernel = this.host.kernel(region, label);
+    const kernel = this.host.kernel(region, stored, label);
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
     const computes = { body: stored, params: inputs, results: outputs.map((storage, i) => ({ storage, window: windows[i] })) };
-    const own = { kernel, bindings: bound, label, work: workOf(stored, inputs, outputs), computes };
+    const own = { kernel, bindings: bound, label, work: workOf(kernel.work, inputs, outputs), computes };
     if (pack === undefined) this.pushKernel(own);
-    else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, label) });
+    else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, stored, label) });
   }
 
   private pushKernel(held: Omit<Held, "ofPack">, computations: readonly Computation[] = [held.computes]): void {

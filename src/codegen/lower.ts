@@ -4,7 +4,7 @@
  */
 import { InternalError } from "../diagnostics/diagnostic.js";
 import { typeBytes } from "../ir/cost.js";
-import type { Module, Param } from "../ir/graph.js";
+import type { Fn, Module, Param } from "../ir/graph.js";
 import type { ParameterRuns } from "../ir/parameter-runs.js";
 import { fnKey } from "../ir/same.js";
 import type { TensorType } from "../ir/types.js";
@@ -16,6 +16,7 @@ import type { FamilyOptions, Lowered } from "./kernel.js";
 import { families } from "./kernels/index.js";
 import { type Pack, planPacks } from "./packs.js";
 import type { Region } from "./region.js";
+import { workOfBody } from "./work.js";
 
 /** An entry of the Program as a list of functions of the module; state goes from one to the next by name. */
 export interface ScheduleSpec {
@@ -183,7 +184,7 @@ class Lowering {
           if (s.kind === "activation") s.live = [Math.min(s.live?.[0] ?? at, at), Math.max(s.live?.[1] ?? at, at)];
         },
         output: (id) => this.makeOutput(id),
-        kernel: (region, loc) => this.kernel(region, loc),
+        kernel: (region, stored, label) => this.kernel(region, stored, label),
       }).run();
       for (const port of lowered.outputs) outputs.set(port.name, port);
       position += lowered.dispatches.length;
@@ -205,16 +206,16 @@ class Lowering {
   }
 
   /** The kernel for a region, made once for all regions that are the same: every block of a model has them. */
-  private kernel(region: Region, label: string): RegionKernel {
+  private kernel(region: Region, stored: Fn, label: string): RegionKernel {
     const { body, ...rest } = region;
     const key = `${JSON.stringify(rest)}\n${fnKey(body)}`;
-    const known = this.lowered.get(key) ?? this.lowerRegion(region, label);
+    const known = this.lowered.get(key) ?? this.lowerRegion(region, stored, label);
     this.lowered.set(key, known);
     return known;
   }
 
   /** Shared by all regions whose texts are the same, whatever their sizes. */
-  private lowerRegion(region: Region, label: string): RegionKernel {
+  private lowerRegion(region: Region, stored: Fn, label: string): RegionKernel {
     for (const family of families) {
       const made = family.lower({ ...region, batch: this.options.batch }, this.options);
       if (!made) continue;
@@ -226,6 +227,7 @@ class Lowering {
         uniforms: made.words.sizes,
         extent: made.extent,
         ...(made.choiceKey === undefined ? {} : { choiceKey: made.choiceKey }),
+        work: workOfBody(stored),
         id: () => this.kernelId(key, made, access, effects),
       };
     }

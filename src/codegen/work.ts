@@ -2,7 +2,7 @@
  * What a dispatch has to do: the work of its body, with the bytes by storage, so that dispatches that become one (updates of the weights
  * of a pack) count what they share once.
  */
-import { costOf, neverMore, trafficOf, typeBytes } from "../ir/cost.js";
+import { costOf, neverMore, type Traffic, trafficOf, typeBytes } from "../ir/cost.js";
 import type { Fn } from "../ir/graph.js";
 import type { Work } from "../program/program.js";
 import { add, type Size } from "../program/size.js";
@@ -16,14 +16,26 @@ export interface StorageWork {
   readonly written: ReadonlyMap<number, Size>;
 }
 
-/** `inputs` and `outputs` are the storages of the body's parameters and results. */
-export function workOf(body: Fn, inputs: readonly number[], outputs: readonly number[]): StorageWork {
+/** The same with the bytes by parameter and result: alike in all dispatches of one body, wherever its operands lie. */
+export interface BodyWork extends Traffic {
+  readonly macs: Size;
+  readonly flops: Size;
+  /** Bytes of each parameter, looked at or not. */
+  readonly whole: readonly Size[];
+}
+
+export function workOfBody(body: Fn): BodyWork {
   const { macs, flops } = costOf({ stage: "kernel", fns: [] }, inFull(body));
-  const { reads, writes } = trafficOf(body);
+  return { macs, flops, ...trafficOf(body), whole: body.params.map((p) => typeBytes(p.value.type)) };
+}
+
+/** `inputs` and `outputs` are the storages of the body's parameters and results. */
+export function workOf(body: BodyWork, inputs: readonly number[], outputs: readonly number[]): StorageWork {
+  const { macs, flops, reads, whole, writes } = body;
   const read = new Map<number, Size>();
   inputs.forEach((id, i) => {
     // Two parameters may be one storage, looked at in two ways.
-    read.set(id, neverMore(add(read.get(id) ?? 0, reads[i]!), typeBytes(body.params[i]!.value.type)));
+    read.set(id, neverMore(add(read.get(id) ?? 0, reads[i]!), whole[i]!));
   });
   const written = new Map<number, Size>();
   outputs.forEach((id, i) => {

@@ -9,7 +9,7 @@ import type { EntrySpec, ModelDefinition, Schedule, TracedModel } from "../dsl/m
 import { parseSettings, suggestion } from "../dsl/settings.js";
 import { placedAt } from "../dsl/sites.js";
 import { type ParamDecl, type Traced, trace } from "../dsl/trace.js";
-import { loadModel } from "../frontend/load.js";
+import { withModel } from "../frontend/load.js";
 import type { Fn, Module } from "../ir/graph.js";
 import { passes } from "../passes/index.js";
 import { type Pass, type PassOptions, pipeline } from "../passes/pass.js";
@@ -79,13 +79,33 @@ export interface TracedFile {
   readonly schedules: readonly ScheduleSpec[];
 }
 
+type TraceOptions = Pick<CompileOptions, "preset" | "set" | "defaults" | "dtype" | "entries">;
+
 /** Loads a model file and traces its entries: where every use of a model begins. Errors: DitError, as for `compile`. */
-export async function traceFile(
+export const traceFile = (file: string, options: TraceOptions = {}): Promise<TracedFile> =>
+  withTraced(file, options, (traced) => traced);
+
+/** Compiles a model file. Errors: DitError with place and help for anything wrong in file, settings or options. */
+export const compile = (file: string, options: CompileOptions = {}): Promise<Compiled> =>
+  withTraced(file, options, async (traced, checked) => {
+    // Whoever looks on sees nothing of a model whose types are wrong.
+    if (options.after) await checked;
+    return compileTraced(traced, options);
+  });
+
+/** Traces a model file for `work`, which begins before the types are checked. */
+async function withTraced<T>(
   file: string,
-  options: Pick<CompileOptions, "preset" | "set" | "defaults" | "dtype" | "entries"> = {},
-): Promise<TracedFile> {
+  options: TraceOptions,
+  work: (traced: TracedFile, checked: Promise<void>) => T | Promise<T>,
+): Promise<T> {
   // The model imports "dit-compile": this very instance, handed in late because it contains this function.
-  const { definition } = loadModel(file, { library: await import("../index.js") });
+  return withModel(file, { library: await import("../index.js") }, ({ definition, checked }) =>
+    work(traceModel(definition, options), checked),
+  );
+}
+
+function traceModel(definition: ModelDefinition, options: TraceOptions): TracedFile {
   const { preset, config } = parseSettings(definition, options.preset, options.set, {
     ...(options.dtype === "f16" ? { lossScaling: true } : {}),
     ...options.defaults,
@@ -99,9 +119,7 @@ export async function traceFile(
   return { definition, preset, config, ...traceEntries(configured, definition.objective, config, options.entries) };
 }
 
-/** Compiles a model file. Errors: DitError with place and help for anything wrong in file, settings or options. */
-export async function compile(file: string, options: CompileOptions = {}): Promise<Compiled> {
-  const { definition, preset, config, ...traced } = await traceFile(file, options);
+function compileTraced({ definition, preset, config, ...traced }: TracedFile, options: CompileOptions): Compiled {
   const batch = checkedBatch(options.batch ?? 1);
   const profile = targetProfile(options.target ?? "web", options.dtype === "f16");
   const choices = checkedChoices(options.choices ?? {});

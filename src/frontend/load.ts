@@ -1,19 +1,20 @@
 /**
- * From a path to a model: type-check the file and what it imports from its own folder, and only if that is clean run it.
+ * From a path to a model: TypeScript gives the file, and what it imports from its own folder, as JavaScript, and that is run. While the
+ * caller works with the model, TypeScript checks the types in its thread; what it finds goes before all that came of the work.
  * A model file is code: it runs on this machine with the rights of the user. Its `require` is ours: "dit-compile" is the running
  * instance (a second copy of the language would record into another trace), relative files are emitted like the model itself, and
  * the rest is Node's own require seen from the model file.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { createRequire, SourceMap } from "node:module";
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, isAbsolute, join, resolve, sep } from "node:path";
 import { compileFunction } from "node:vm";
-import type { Project, SourceFile } from "ts-morph";
 import { type Diagnostic, DitError, fail, InternalError, type Span } from "../diagnostics/diagnostic.js";
 import { isModelDefinition, type ModelDefinition } from "../dsl/model.js";
-import { originOf, outermostOf, type Site, spanOf } from "../dsl/sites.js";
-import { createProject, typeErrors } from "./check.js";
-import { emitMarked, markers } from "./locate.js";
+import { originOf, outermostOf, spanOf } from "../dsl/sites.js";
+import { markers } from "./markers.js";
+import { ask } from "./thread.js";
+import type { EmittedFile, Reading } from "./typescript.js";
 
 export interface LoadOptions {
   /** What `import … from "dit-compile"` gives: the namespace of the running instance, from whoever has it without a cycle. */
@@ -21,19 +22,13 @@ export interface LoadOptions {
 }
 
 export interface LoadedModel {
-  /** The file as it is called in messages and in the IR. */
-  readonly file: string;
   readonly definition: ModelDefinition;
-  /** The model's own files, the main one first, as in `file`; absolute paths as values. */
-  readonly sources: ReadonlyMap<string, string>;
-  /** Runs code of the model: an exception of its own becomes a diagnostic with its place. */
-  guard<T>(run: () => T): T;
+  /** Ends when the types are found to be right, and is a DitError where they are not. Nothing leaves the compiler before. */
+  readonly checked: Promise<void>;
 }
 
-/** Of the process, made when first needed: a new one reads the whole library again, which takes longer than checking a model. */
-let shared: { readonly project: Project; files: readonly SourceFile[] } | undefined;
-
-export function loadModel(file: string, options: LoadOptions): LoadedModel {
+/** Loads a model file for `work`. Errors: DitError, of the types if they are wrong, else of the file and of `work`. */
+export async function withModel<T>(file: string, options: LoadOptions, work: (model: LoadedModel) => T | Promise<T>): Promise<T> {
   const path = resolve(file);
   if (!existsSync(path))
     fail("DIT1003", `there is no file ${file}`, { help: "check the path; it is taken from the folder that the command runs in" });
@@ -43,24 +38,25 @@ export function loadModel(file: string, options: LoadOptions): LoadedModel {
     });
   // Given by an absolute path, a file is called by its name alone: what is compiled must not depend on where a home folder is.
   const shown = isAbsolute(file) ? basename(file) : file.split(sep).join("/");
-  const display = (other: string) => {
-    const near = relative(dirname(path), other).split(sep).join("/");
-    return shown.includes("/") ? join(dirname(shown), near).split(sep).join("/") : near;
-  };
+  const reading = ask("read", { path, shown });
+  const checked = ask("check", { path, shown }).then((problems) => {
+    if (problems.length > 0) throw new DitError(problems);
+  });
+  const worked = reading.then(async (read) => {
+    // What does not even parse is not run.
+    if (!read.parsed) await checked;
+    return work({ definition: run(read, shown, options.library), checked });
+  });
+  const [types, result] = await Promise.allSettled([checked, worked]);
+  if (types.status === "rejected") throw types.reason;
+  if (result.status === "rejected") throw result.reason;
+  return result.value;
+}
 
-  shared ??= { project: createProject(), files: [] };
-  const { project, files: old } = shared;
-  for (const file of old) file.refreshFromFileSystemSync();
-  const files = ownFiles(project, path);
-  for (const file of old) if (!files.includes(file) && !file.wasForgotten()) project.removeSourceFile(file);
-  shared.files = files;
-  const problems = files.flatMap((f) => typeErrors(project, f, display(f.getFilePath())));
-  // It remembers what it did not find, and would not look again for a file that is there the next time.
-  if (problems.some(({ message }) => message.startsWith("Cannot find"))) shared = undefined;
-  if (problems.length > 0) throw new DitError(problems);
-
-  const runner = new Runner(files, display, options.library, path);
-  const exported = runner.guard(() => runner.require(path));
+/** Runs the files to the model that the first of them exports. */
+function run({ files, sites }: Reading, shown: string, library: object): ModelDefinition {
+  const runner = new Runner(files, markers(sites), library);
+  const exported = runner.guard(() => runner.require(files[0]!.path));
   const definition = (exported as { default?: unknown }).default;
   if (definition === undefined) {
     fail("DIT1004", `${shown} has no default export`, { help: "end it with: export default defineModel({ … })" });
@@ -68,29 +64,11 @@ export function loadModel(file: string, options: LoadOptions): LoadedModel {
   if (!isModelDefinition(definition)) {
     fail("DIT1004", `the default export of ${shown} is no model`, { help: "end it with: export default defineModel({ … })" });
   }
-  const sources = new Map(files.map((f) => [display(f.getFilePath()), f.getFilePath() as string]));
-  return { file: shown, definition: guarded(definition, runner.guard), sources, guard: runner.guard };
-}
-
-/** The model file and what it imports by relative path, each once. */
-function ownFiles(project: Project, path: string): SourceFile[] {
-  const found: SourceFile[] = [];
-  const add = (file: SourceFile): void => {
-    if (found.includes(file)) return;
-    found.push(file);
-    for (const declaration of [...file.getImportDeclarations(), ...file.getExportDeclarations()]) {
-      const target = declaration.getModuleSpecifierValue()?.startsWith(".")
-        ? declaration.getModuleSpecifierSourceFile()
-        : undefined;
-      if (target) add(target);
-    }
-  };
-  add(project.getSourceFile(path) ?? project.addSourceFileAtPath(path));
-  return found;
+  return guarded(definition, runner.guard);
 }
 
 /** Everything of the model that runs its own code, guarded. */
-function guarded(model: ModelDefinition, guard: LoadedModel["guard"]): ModelDefinition {
+function guarded(model: ModelDefinition, guard: Runner["guard"]): ModelDefinition {
   const { gflops } = model;
   return {
     ...model,
@@ -117,20 +95,17 @@ function explained(error: unknown): Pick<Diagnostic, "message" | "help"> {
 }
 
 class Runner {
-  private readonly sites: Site[] = [];
   private readonly modules = new Map<string, { exports: unknown }>();
-  private readonly maps = new Map<string, string>();
-  private readonly files: ReadonlyMap<string, SourceFile>;
+  private readonly files: ReadonlyMap<string, EmittedFile>;
   private readonly outside: NodeJS.Require;
 
   constructor(
-    files: readonly SourceFile[],
-    private readonly display: (path: string) => string,
+    files: readonly EmittedFile[],
+    private readonly marks: ReturnType<typeof markers>,
     private readonly library: object,
-    main: string,
   ) {
-    this.files = new Map(files.map((f) => [f.getFilePath() as string, f]));
-    this.outside = createRequire(main);
+    this.files = new Map(files.map((f) => [f.path, f]));
+    this.outside = createRequire(files[0]!.path);
   }
 
   /** The exports of one of the model's own files. */
@@ -141,11 +116,9 @@ class Runner {
     if (!file) throw new InternalError(`the model file ${path} was not loaded`);
     const module = { exports: {} as unknown };
     this.modules.set(path, module);
-    const { code, map } = emitMarked(file.compilerNode, this.display(path), this.sites);
-    this.maps.set(path, map);
-    const { __call, __method } = markers(this.sites);
+    const { __call, __method } = this.marks;
     const names = ["exports", "require", "module", "__filename", "__dirname", "__call", "__method"];
-    const run = compileFunction(code, names, { filename: path });
+    const run = compileFunction(file.code, names, { filename: path });
     run(module.exports, (name: string) => this.resolve(name, path), module, path, dirname(path), __call, __method);
     return module.exports;
   }
@@ -181,13 +154,13 @@ class Runner {
     const stack = error instanceof Error ? (error.stack ?? "") : "";
     for (const frame of stack.split("\n")) {
       const [, path, line, column] = /(?:\(|at )([^()]+):(\d+):(\d+)\)?$/.exec(frame.trim()) ?? [];
-      const map = path && this.maps.get(path);
-      if (!map) continue;
-      const entry = new SourceMap(JSON.parse(map)).findEntry(Number(line) - 1, Number(column) - 1);
+      const file = path && this.files.get(path);
+      if (!file) continue;
+      const entry = new SourceMap(JSON.parse(file.map)).findEntry(Number(line) - 1, Number(column) - 1);
       if (!("originalLine" in entry)) continue;
       const text = readFileSync(path, "utf8").split(/\r?\n/)[entry.originalLine];
       return {
-        file: this.display(path),
+        file: file.display,
         line: entry.originalLine + 1,
         column: entry.originalColumn + 1,
         ...(text === undefined ? {} : { text }),

@@ -57,6 +57,9 @@ export function printNode(node: Node, names: ReadonlyMap<Value, string>, { locs 
 /** What may stand after % or bare in a list; anything else is quoted. Names of digits alone are the printer's own. */
 export const isName = (text: string): boolean => /^[A-Za-z_][\w.]*$/.test(text);
 
+/** A hint as a name. */
+const spelled = (hint: string): string => (isName(hint) ? hint : hint.replaceAll(/[^\w.]/g, "_").replace(/^(?=[\d.])/, "_"));
+
 /** A unique printable name for every value of a function: its hint, else hint.1, hint.2, …; 0, 1, … for values without a hint. */
 export function nameValues(fn: Fn): Map<Value, string> {
   const names = new Map<Value, string>();
@@ -65,7 +68,7 @@ export function nameValues(fn: Fn): Map<Value, string> {
   let unnamed = 0;
   for (const value of [...fn.params.map((p) => p.value), ...fn.nodes.flatMap((node) => node.outputs)]) {
     if (names.has(value)) continue;
-    const hint = value.name ? value.name.replaceAll(/[^\w.]/g, "_").replace(/^(?=[\d.])/, "_") : undefined;
+    const hint = value.name ? spelled(value.name) : undefined;
     let name = hint ?? String(unnamed++);
     for (let n = copies.get(name) ?? 1; hint !== undefined && taken.has(name); n++) {
       name = `${hint}.${n}`;

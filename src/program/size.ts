@@ -21,7 +21,9 @@ export function add(a: Size, b: Size): Size {
   if (typeof a === "number" && typeof b === "number") return a + b;
   const x = coefficients(a);
   const y = coefficients(b);
-  return canonical(Array.from({ length: Math.max(x.length, y.length) }, (_, i) => (x[i] ?? 0) + (y[i] ?? 0)));
+  const out: number[] = [];
+  for (let i = 0; i < x.length || i < y.length; i++) out.push((x[i] ?? 0) + (y[i] ?? 0));
+  return canonical(out);
 }
 
 export function mul(a: Size, b: Size): Size {
@@ -29,11 +31,7 @@ export function mul(a: Size, b: Size): Size {
   const x = coefficients(a);
   const y = coefficients(b);
   const out = new Array<number>(x.length + y.length - 1).fill(0);
-  x.forEach((p, i) => {
-    y.forEach((q, j) => {
-      out[i + j] = out[i + j]! + p * q;
-    });
-  });
+  for (let i = 0; i < x.length; i++) for (let j = 0; j < y.length; j++) out[i + j]! += x[i]! * y[j]!;
   return canonical(out);
 }
 

@@ -4,10 +4,11 @@ import { type DitConfig, guessConfig, nameConfig, parseHints, presets } from "..
 import { officialParameters } from "../../src/checkpoints/layout.js";
 import { compile } from "../../src/compile/compile.js";
 import { parseSettings } from "../../src/dsl/settings.js";
-import { loadModel } from "../../src/frontend/load.js";
+import { withModel } from "../../src/frontend/load.js";
 import { golden } from "../golden.js";
 
-const { definition } = loadModel("models/dit.graph.ts", { library: await import("../../src/index.js") });
+const library = await import("../../src/index.js");
+const definition = await withModel("models/dit.graph.ts", { library }, (model) => model.definition);
 const shapesOf = (config: DitConfig) => new Map(officialParameters(config).map(({ name, shape }) => [name, { shape }]));
 
 test("the table has the presets of models/dit.graph.ts, with their settings", () => {

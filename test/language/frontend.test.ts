@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
 import { parseSettings } from "../../src/dsl/settings.js";
 import { trace } from "../../src/dsl/trace.js";
-import { loadModel } from "../../src/frontend/load.js";
+import { withModel } from "../../src/frontend/load.js";
 import type { Fn } from "../../src/ir/graph.js";
 import { printFn } from "../../src/ir/print.js";
 
@@ -24,15 +24,16 @@ function write(files: Readonly<Record<string, string>>): string {
   }
   return join(home, Object.keys(files)[0]!);
 }
-const load = (files: Readonly<Record<string, string>>) => loadModel(write(files), { library });
-function forward(files: Readonly<Record<string, string>>): Fn {
-  const { definition } = load(files);
-  const model = definition.configured(parseSettings(definition).config);
-  return trace("forward", () => model.forward(model.declare())).fn;
-}
-function refusal(run: () => unknown): string {
+const loadFile = (path: string) => withModel(path, { library }, ({ definition }) => definition);
+const load = (files: Readonly<Record<string, string>>) => loadFile(write(files));
+const forward = (files: Readonly<Record<string, string>>): Promise<Fn> =>
+  withModel(write(files), { library }, ({ definition }) => {
+    const model = definition.configured(parseSettings(definition).config);
+    return trace("forward", () => model.forward(model.declare())).fn;
+  });
+async function refusal(run: () => Promise<unknown>): Promise<string> {
   try {
-    run();
+    await run();
   } catch (error) {
     if (error instanceof DitError) return error.message;
     throw error;
@@ -54,8 +55,8 @@ ${body}
 `;
 
 describe("places and names", () => {
-  test("each node has the place of its call and the name of its variable", () => {
-    const fn = forward({
+  test("each node has the place of its call and the name of its variable", async () => {
+    const fn = await forward({
       "m.ts": around("    const scaled = x.mul(2);\n    const out = scaled\n      .add(s)\n      .neg();\n    return { out };"),
     });
     expect(printFn(fn)).toBe(`fn @forward(%x: input f32[batch: B, token: 4, hidden: 6], %s: input f32[batch: B, hidden: 6]) {
@@ -68,29 +69,29 @@ describe("places and names", () => {
 }`);
   });
 
-  test("helpers: the innermost call in the user's files counts; library code is one place", () => {
+  test("helpers: the innermost call in the user's files counts; library code is one place", async () => {
     const before = "const half = <A extends string>(t: Tensor<A>) => t.mul(0.5);";
-    const fn = forward({
+    const fn = await forward({
       "m.ts": around('    return { out: half(softmax(x, "hidden")) };', "defineModel, tensor, softmax, type Tensor", before),
     });
     expect([...new Set(fn.nodes.map((n) => `${n.loc?.line}:${n.loc?.column}`))]).toEqual(["8:24", "2:52"]);
   });
 
-  test("array patterns name their parts; spreads, templates and callbacks work", () => {
+  test("array patterns name their parts; spreads, templates and callbacks work", async () => {
     const body = `    const [top, , low] = x.split("hidden", "three width", { three: 3 }).unbind("three", 3);
     const both: [typeof top[], "token"] = [[top, low], "token"];
     const all = concat(...both);
     const sums = [1, 2].map((k) => all.mul(k));
     const [first] = sums;
     return { out: first!["add"](sums[1]!), [\`n\${sums.length}\`]: all };`;
-    const fn = forward({ "m.ts": around(body, "concat, defineModel, tensor") });
+    const fn = await forward({ "m.ts": around(body, "concat, defineModel, tensor") });
     const names = fn.nodes.flatMap((n) => n.outputs.map((v) => v.name)).filter((n) => n);
     expect(names).toEqual(["top", "low", "all"]);
     expect(fn.results.map((r) => r.name)).toEqual(["out", "n2"]);
   });
 
-  test("relative imports, with every spelling, run marked and once", () => {
-    const fn = forward({
+  test("relative imports, with every spelling, run marked and once", async () => {
+    const fn = await forward({
       "models/m.ts": around(
         "    return { out: block(x, s), count: counted(s) };",
         "defineModel, tensor",
@@ -112,11 +113,11 @@ export function twice<A extends string>(x: Tensor<A>): Tensor<A> {
     expect([...new Set(fn.nodes.map((n) => n.loc?.file))]).toEqual(["parts/block.ts", "twice.ts"]);
   });
 
-  test("classes, optional calls and this keep their meaning", () => {
+  test("classes, optional calls and this keep their meaning", async () => {
     const before = `class Base { scale = 3; of(t: Tensor<"batch hidden">) { return t.mul(this.scale); } }
 class Gate extends Base { #plus = 1; #add(t: Tensor<"batch hidden">) { return t.add(this.#plus); } override of(t: Tensor<"batch hidden">) { return this.#add(super.of(t)); } }
 const maybe: { f?: (n: number) => number } = {};`;
-    const fn = forward({
+    const fn = await forward({
       "m.ts": around("    return { out: new Gate().of(s).mul(maybe.f?.(2) ?? 1) };", "defineModel, tensor, type Tensor", before),
     });
     expect(fn.nodes.map((n) => n.op)).toEqual(["fill", "mul", "fill", "add", "fill", "mul"]);
@@ -124,9 +125,9 @@ const maybe: { f?: (n: number) => number } = {};`;
 });
 
 describe("what is said when a file is wrong", () => {
-  test("sizes: the place in the model, both shapes, help", () => {
+  test("sizes: the place in the model, both shapes, help", async () => {
     const body = `    const w = param("w", "hidden out", { hidden: 7, out: 2 }, init.zeros);\n    return { out: dot(x, w, "hidden") };`;
-    expect(refusal(() => forward({ "m.ts": around(body, "defineModel, dot, init, param, tensor") }))).toBe(
+    expect(await refusal(() => forward({ "m.ts": around(body, "defineModel, dot, init, param, tensor") }))).toBe(
       `m.ts:9:19: error DIT2001: dot: axis "hidden" is 6 on the left and 7 on the right
  9 |     return { out: dot(x, w, "hidden") };
    |                   ^^^
@@ -136,9 +137,11 @@ describe("what is said when a file is wrong", () => {
     );
   });
 
-  test("all type errors at once, and nothing runs", () => {
+  test("all type errors at once, and whatever came of running the file is not said", async () => {
     const before = 'console.log(nothing);\nthrow new Error("ran");';
-    const text = refusal(() => load({ "m.ts": around("    return { out: x.add(c.hiden) };", "defineModel, tensor", before) }));
+    const text = await refusal(() =>
+      load({ "m.ts": around("    return { out: x.add(c.hiden) };", "defineModel, tensor", before) }),
+    );
     expect(text).toBe(`m.ts:2:13: error DIT1002: Cannot find name 'nothing'. (TS2304)
  2 | console.log(nothing);
    |             ^^^^^^^
@@ -148,55 +151,55 @@ m.ts:9:27: error DIT1002: Property 'hiden' does not exist on type 'Config<{ hidd
    |                           ^^^^^`);
   });
 
-  test("errors in an imported file name that file", () => {
-    const text = refusal(() =>
+  test("errors in an imported file name that file", async () => {
+    const text = await refusal(() =>
       load({ "m.ts": 'export { default } from "./other.js";', "other.ts": "const n: number = true;\nexport default n;" }),
     );
     expect(text).toContain("other.ts:1:7: error DIT1002: Type 'boolean' is not assignable to type 'number'. (TS2322)");
   });
 
-  test("the next time, files are as they are by then: changed, gone, or there at last", () => {
+  test("the next time, files are as they are by then: changed, gone, or there at last", async () => {
     const model = (body: string) => around(body, "defineModel, tensor", 'import { two } from "./two.js";');
     const path = write({ "m.ts": model("    return { out: x.mul(two) };") });
     const two = join(dirname(path), "two.ts");
-    const said = () => refusal(() => loadModel(path, { library }));
-    expect(said()).toContain("m.ts:2:21: error DIT1002: Cannot find module './two.js'");
+    const said = () => refusal(() => loadFile(path));
+    expect(await said()).toContain("m.ts:2:21: error DIT1002: Cannot find module './two.js'");
     writeFileSync(two, "export const two = 2;");
-    expect(said()).toBe("accepted");
+    expect(await said()).toBe("accepted");
     writeFileSync(two, "export const two = true;");
-    expect(said()).toContain("m.ts:8:25: error DIT1002");
+    expect(await said()).toContain("m.ts:8:25: error DIT1002");
     writeFileSync(path, model("    return { out: x.mul(two ? 1 : 2) };"));
-    expect(said()).toBe("accepted");
+    expect(await said()).toBe("accepted");
     rmSync(two);
-    expect(said()).toContain("m.ts:2:21: error DIT1002: Cannot find module './two.js'");
+    expect(await said()).toContain("m.ts:2:21: error DIT1002: Cannot find module './two.js'");
   });
 
-  test("an exception of the model has its place and no stack", () => {
+  test("an exception of the model has its place and no stack", async () => {
     const before = "function pick(names: string[]): string {\n  return names[3]!.toUpperCase();\n}";
-    const text = refusal(() =>
+    const text = await refusal(() =>
       forward({ "m.ts": around('    return { out: x.mul(pick(["a"]).length) };', "defineModel, tensor", before) }),
     );
     expect(text).toMatch(/^m\.ts:3:\d+: error DIT1005: the model file threw TypeError: Cannot read properties of undefined/);
     expect(text).toContain("3 |   return names[3]!.toUpperCase();");
     expect(text).not.toContain("    at ");
-    const thrown = refusal(() => load({ "m.ts": 'const no = () => { throw "plainly"; };\nno();\nexport default 1;' }));
+    const thrown = await refusal(() => load({ "m.ts": 'const no = () => { throw "plainly"; };\nno();\nexport default 1;' }));
     expect(thrown).toBe("m.ts:2:1: error DIT1005: the model file threw plainly\n 2 | no();\n   | ^^");
   });
 
-  test("no file, a folder, no model", () => {
-    expect(refusal(() => loadModel("models/none.ts", { library }))).toBe(
+  test("no file, a folder, no model", async () => {
+    expect(await refusal(() => loadFile("models/none.ts"))).toBe(
       "error DIT1003: there is no file models/none.ts\n  help: check the path; it is taken from the folder that the command runs in",
     );
-    expect(refusal(() => loadModel(folder, { library }))).toContain("is a folder");
-    expect(refusal(() => load({ "m.ts": "export const a = 1;" }))).toBe(
+    expect(await refusal(() => loadFile(folder))).toContain("is a folder");
+    expect(await refusal(() => load({ "m.ts": "export const a = 1;" }))).toBe(
       "error DIT1004: m.ts has no default export\n  help: end it with: export default defineModel({ … })",
     );
-    expect(refusal(() => load({ "m.ts": "export default { name: 1 };" }))).toContain(
+    expect(await refusal(() => load({ "m.ts": "export default { name: 1 };" }))).toContain(
       "error DIT1004: the default export of m.ts is no model",
     );
     const preset =
       'import { defineModel } from "dit-compile";\nexport default defineModel({ name: "m", config: {}, defaultPreset: "S", inputs: () => ({}), forward: () => ({}) });';
-    expect(refusal(() => load({ "m.ts": preset }))).toContain(
+    expect(await refusal(() => load({ "m.ts": preset }))).toContain(
       'm.ts:2:16: error DIT1102: default preset "S" is not among the presets',
     );
   });

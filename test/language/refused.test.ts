@@ -4,13 +4,13 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { DitError } from "../../src/diagnostics/diagnostic.js";
-import { loadModel } from "../../src/frontend/load.js";
+import { withModel } from "../../src/frontend/load.js";
 
 const folder = fileURLToPath(new URL("./refused/", import.meta.url));
 
-function printed(name: string): string {
+async function printed(name: string): Promise<string> {
   try {
-    loadModel(`${folder}${name}.ts`, { library: {} });
+    await withModel(`${folder}${name}.ts`, { library: {} }, () => undefined);
   } catch (error) {
     if (error instanceof DitError) return error.message;
     throw error;
@@ -77,7 +77,7 @@ describe("refused programs", () => {
         .sort(),
     ).toEqual(Object.keys(expected).sort());
   });
-  test.each(Object.entries(expected))("%s", (name, text) => {
-    expect(printed(name)).toBe(text.trimStart());
+  test.each(Object.entries(expected))("%s", async (name, text) => {
+    expect(await printed(name)).toBe(text.trimStart());
   });
 });

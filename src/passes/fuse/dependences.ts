@@ -1,15 +1,17 @@
 /**
  * Which groups of nodes must run before which, directly or through others, while groups grow and merge. A row of bits for each group, so
- * that "would merging these two close a circle?" is a question about direct neighbours alone. Merging asks every group that is left; all
- * rows lie in one array, which the caches like: for DiT-XL/2 that is a few MB, asked thousands of times.
+ * that "would merging these two close a circle?" is a question about direct neighbours alone. What a merge changes is handed on from
+ * reader to reader and ends where it is no news: in a chain at once, between siblings where their ways meet again. So a merge touches a
+ * few rows however deep the model is. All rows lie in one array, which the caches like.
  */
 export class Dependences {
+  /** A group's row: its own bit, and one for each group that it needs. */
   private readonly needs: Uint32Array;
-  /** Groups that are not part of another by now, in no order. Most are short-lived, and nobody asks about them again. */
-  private readonly alive: number[] = [];
-  /** Where each stands among them. */
-  private readonly places: number[] = [];
   private readonly words: number;
+  /** Who reads a group directly, by the numbers of that time. */
+  private readonly readers: number[][] = [];
+  /** The group that each is part of by now; itself at first. */
+  private readonly part: number[] = [];
 
   /** `capacity`: the most groups there will be. */
   constructor(capacity: number) {
@@ -19,9 +21,15 @@ export class Dependences {
 
   /** A new group that needs these, and all that they need. Groups are numbered 0, 1, 2, … */
   open(direct: Iterable<number>): void {
-    const group = this.places.length;
-    for (const g of direct) this.addTo(group, g);
-    this.places.push(this.alive.push(group) - 1);
+    const { needs, words } = this;
+    const group = this.part.length;
+    this.part.push(group);
+    this.readers.push([]);
+    needs[group * words + (group >> 5)] = 1 << (group & 31);
+    for (const g of direct) {
+      for (let w = 0; w < words; w++) needs[group * words + w]! |= needs[g * words + w]!;
+      this.readers[g]!.push(group);
+    }
   }
 
   /** Whether `a` cannot begin before `b` has ended. */
@@ -31,36 +39,48 @@ export class Dependences {
 
   /** From now on `b` is part of `a`. */
   merge(a: number, b: number): void {
-    const { needs, words, alive } = this;
-    const [union, more] = [a * words, b * words];
-    // What needs `a` has all that `a` needed before, so that only the news must be handed on: a few words of hundreds.
+    const { needs, words } = this;
+    const [rowA, rowB] = [a * words, b * words];
+    needs[rowB + (b >> 5)]! &= ~(1 << (b & 31));
+    // Only where the two differ can the union be news to a reader of either: a few words of hundreds.
     const news: number[] = [];
     for (let w = 0; w < words; w++) {
-      if ((needs[more + w]! & ~needs[union + w]!) !== 0) news.push(w);
-      needs[union + w]! |= needs[more + w]!;
+      if (needs[rowA + w] === needs[rowB + w]) continue;
+      news.push(w);
+      needs[rowA + w]! |= needs[rowB + w]!;
     }
-    // Merged, they do not wait for each other.
-    for (const g of [a, b]) needs[union + (g >> 5)]! &= ~(1 << (g & 31));
-    this.remove(b);
-    const [wordA, bitA, wordB, bitB] = [a >> 5, 1 << (a & 31), b >> 5, 1 << (b & 31)];
-    for (let i = 0; i < alive.length; i++) {
-      const row = alive[i]! * words;
-      if (row === union) continue;
-      if ((needs[row + wordA]! & bitA) !== 0) for (const w of news) needs[row + w]! |= needs[union + w]!;
-      else if ((needs[row + wordB]! & bitB) !== 0) this.addTo(alive[i]!, a);
+    this.part[b] = a;
+    for (const reader of this.readers[b]!) this.readers[a]!.push(reader);
+    this.handOn(a, news);
+  }
+
+  /** Gives these words of a group's row to all that need it. */
+  private handOn(group: number, news: readonly number[]): void {
+    const changed = [group];
+    for (const g of changed) {
+      for (const reader of this.readers[g]!) {
+        const r = this.now(reader);
+        if (r !== g && this.learns(r, g, news)) changed.push(r);
+      }
     }
   }
 
-  private remove(g: number): void {
-    const [place, last] = [this.places[g]!, this.alive.pop()!];
-    if (last === g) return;
-    this.alive[place] = last;
-    this.places[last] = place;
-  }
-
-  private addTo(group: number, g: number): void {
+  /** Adds what `g` needs, in these words, to what `reader` needs. Says whether that was news. */
+  private learns(reader: number, g: number, news: readonly number[]): boolean {
     const { needs, words } = this;
-    for (let w = 0; w < words; w++) needs[group * words + w]! |= needs[g * words + w]!;
-    needs[group * words + (g >> 5)]! |= 1 << (g & 31);
+    let learnt = false;
+    for (const w of news) {
+      const more = needs[g * words + w]! & ~needs[reader * words + w]!;
+      if (more === 0) continue;
+      needs[reader * words + w]! |= more;
+      learnt = true;
+    }
+    return learnt;
+  }
+
+  private now(group: number): number {
+    let at = group;
+    while (this.part[at] !== at) at = this.part[at]!;
+    return at;
   }
 }

@@ -39,6 +39,8 @@ export class Groups {
   readonly of: (number | undefined)[];
   readonly all: Group[] = [];
   private readonly dependences: Dependences;
+  /** Pairs that could not be joined. They cannot later either, while both are as they are: ways between other groups only get more. */
+  private readonly refused = new WeakMap<Group, WeakSet<Group>>();
 
   constructor(
     private readonly facts: Facts,
@@ -109,15 +111,22 @@ export class Groups {
   /** Makes one group of two, when that can be one kernel; `a` comes first. Says whether it did. */
   join(a: number, b: number): boolean {
     if (a === b) return true;
+    const [first, second] = [this.all[a]!, this.all[b]!];
+    if (this.refused.get(first)?.has(second)) return false;
+    const made = this.joined(a, b);
+    if (made) this.take(a, b, made);
+    else this.refused.set(first, (this.refused.get(first) ?? new WeakSet()).add(second));
+    return made !== undefined;
+  }
+
+  private joined(a: number, b: number): Group | undefined {
     const made = this.union(this.all[a]!, this.all[b]!);
-    if (!made || this.closesCircle(a, b) || this.closesCircle(b, a)) return false;
+    if (!made || this.closesCircle(a, b) || this.closesCircle(b, a)) return undefined;
     // Only maps and ops of their own store into windows.
     if (made.kind !== "map" && made.members.some((i) => this.facts.node(i).outputs.some((v) => this.facts.windowed.has(v))))
-      return false;
+      return undefined;
     const set = new Set(made.members);
-    if (this.buffers(set, made.kind) > this.maxBuffers || !this.outputsFit(made, set)) return false;
-    this.take(a, b, made);
-    return true;
+    return this.buffers(set, made.kind) <= this.maxBuffers && this.outputsFit(made, set) ? made : undefined;
   }
 
   /** Puts what reads a dot's operand, or turns its result, into the dot's kernel, which knows how. */

@@ -5,26 +5,34 @@
  *     const y = block(x, 3);                    becomes     const y = __call(18, block, [x, 3]);
  *
  * 17 and 18 are indices into the list of sites. The source is untouched, and TypeScript is never interpreted as a language: marking
- * is the only change, and evaluation order stays what it was (callee, arguments, call).
+ * is the only change, and evaluation order stays what it was (callee, arguments, call). What __call and __method do stands in
+ * markers.ts.
  */
 import { ts } from "ts-morph";
-import { Recorded } from "../dsl/methods.js";
-import { atSite, type Site } from "../dsl/sites.js";
-import { nameValue } from "../dsl/trace.js";
+import type { Site } from "../dsl/sites.js";
+
+export interface Marked {
+  readonly code: string;
+  /** Its source map, as JSON. */
+  readonly map: string;
+  /** Whether the source was TypeScript at all: what is emitted of anything else means nothing. */
+  readonly parsed: boolean;
+}
 
 /** Emits one file as CommonJS, appending its call sites to `sites`. `display` is the file's name in messages and in the IR. */
-export function emitMarked(
-  source: ts.SourceFile,
-  display: string,
-  sites: Site[],
-): { readonly code: string; readonly map: string } {
+export function emitMarked(source: ts.SourceFile, display: string, sites: Site[]): Marked {
   const lines = source.text.split(/\r?\n/);
   const out = ts.transpileModule(source.text, {
     fileName: source.fileName,
     compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.CommonJS, sourceMap: true, inlineSources: false },
     transformers: { before: [marker(display, lines, sites)] },
+    reportDiagnostics: true,
   });
-  return { code: out.outputText.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"), map: out.sourceMapText ?? "{}" };
+  return {
+    code: out.outputText.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"),
+    map: out.sourceMapText ?? "{}",
+    parsed: (out.diagnostics ?? []).length === 0,
+  };
 }
 
 const marker =
@@ -85,28 +93,4 @@ function variableOf(call: ts.CallExpression): string | readonly string[] | undef
   if (ts.isIdentifier(parent.name)) return parent.name.text;
   if (!ts.isArrayBindingPattern(parent.name)) return undefined;
   return parent.name.elements.map((e) => (ts.isBindingElement(e) && ts.isIdentifier(e.name) ? e.name.text : ""));
-}
-
-/** What the emitted code calls. */
-export function markers(sites: readonly Site[]) {
-  const run = (index: number, call: () => unknown): unknown => {
-    const site = sites[index]!;
-    const result = atSite(site, call);
-    if (site.variable !== undefined) nameResult(result, site.variable);
-    return result;
-  };
-  return {
-    __call: (index: number, f: (...args: unknown[]) => unknown, args: unknown[]) => run(index, () => f(...args)),
-    __method: (index: number, self: Record<PropertyKey, (...args: unknown[]) => unknown>, key: PropertyKey, args: unknown[]) =>
-      run(index, () => self[key]!(...args)),
-  };
-}
-
-function nameResult(result: unknown, variable: string | readonly string[]): void {
-  if (typeof variable === "string") {
-    // An array of tensors in one variable stays without: q0, q1, … would say less than no name at all.
-    if (result instanceof Recorded) nameValue(result.value, variable);
-  } else if (Array.isArray(result)) {
-    for (const [i, name] of variable.entries()) if (name !== "") nameResult(result[i], name);
-  }
 }
