@@ -106,14 +106,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
-  for (var r = 0u; r < TM; r++) { // unroll
-    if (mine + r < KEYS) {
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        put_dk(start_dk(batch, mine + r), c * S + lane, sum_k[r * PART_A + c]);
-      }
-      for (var c = 0u; c < PART_B; c++) { // unroll
-        put_dv(start_dv(batch, mine + r), c * S + lane, sum_v[r * PART_B + c]);
-      }
+  for (var row = mine; row < min(mine + TM, KEYS); row++) {
+    let start_of_k = start_dk(batch, row);
+    let start_of_v = start_dv(batch, row);
+    for (var c = 0u; c < PART_A; c++) { // unroll
+      put_dk(start_of_k, c * S + lane, sum_k[(row - mine) * PART_A + c]);
+    }
+    for (var c = 0u; c < PART_B; c++) { // unroll
+      put_dv(start_of_v, c * S + lane, sum_v[(row - mine) * PART_B + c]);
     }
   }
 }

@@ -90,11 +90,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
-  for (var r = 0u; r < TM; r++) { // unroll
-    if (mine + r < QUERIES) {
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        put_dq(start_dq(batch, mine + r), c * S + lane, sum[r * PART_A + c]);
-      }
+  for (var row = mine; row < min(mine + TM, QUERIES); row++) {
+    let start = start_dq(batch, row);
+    for (var c = 0u; c < PART_A; c++) { // unroll
+      put_dq(start, c * S + lane, sum[(row - mine) * PART_A + c]);
     }
   }
 }

@@ -2,6 +2,7 @@
 // matmul of the subgroup form (matmul-subgroup.wgsl): a lane has four of the other rows, of which it loads a vector each at every step along
 // the width; the vector of each own row is loaded by one lane and handed round. Weighted sums of the other rows are one in which a lane has
 // every S-th vector of the width: the weights are handed round, the rows read once for all TM. No workgroup memory, no barrier.
+// Results are stored in a loop over the own rows, which a driver leaves one: a store is long text for CPU vectors.
 
 // Workgroups that share the rows of one batch.
 fn blocks(rows: u32) -> u32 {

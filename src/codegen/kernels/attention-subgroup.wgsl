@@ -74,15 +74,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
-  for (var r = 0u; r < TM; r++) { // unroll
+  for (var row = mine; row < min(mine + TM, QUERIES); row++) {
+    let r = row - mine;
     let all = subgroupAdd(total[r]);
-    if (mine + r < QUERIES) {
-      for (var c = 0u; c < PART_B; c++) { // unroll
-        put_o(start_o(batch, mine + r), c * S + lane, sum[r * PART_B + c] / all);
-      }
-      if (lane == 0u) {
-        store_lse(batch, mine + r, peak[r] + log(all));
-      }
+    let start = start_o(batch, row);
+    for (var c = 0u; c < PART_B; c++) { // unroll
+      put_o(start, c * S + lane, sum[r * PART_B + c] / all);
+    }
+    if (lane == 0u) {
+      store_lse(batch, row, peak[r] + log(all));
     }
   }
 }
