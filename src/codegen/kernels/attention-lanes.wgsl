@@ -14,6 +14,11 @@ fn within(first: u32, rows: u32) -> vec4<bool> {
   return vec4u(first) + vec4u(0u, 1u, 2u, 3u) < vec4u(rows);
 }
 
+// The number of row `j` of a block, of which lane i has 4i … 4i + 3.
+fn handed_round(x: vec4f, j: u32) -> f32 {
+  return subgroupShuffle(x[j % 4u], j / 4u);
+}
+
 // Products of one vector with four: `x` with each of a, b, c, d.
 fn four_products(x: vec4f, a: vec4f, b: vec4f, c: vec4f, d: vec4f) -> vec4f {
   return x.x * vec4f(a.x, b.x, c.x, d.x) + x.y * vec4f(a.y, b.y, c.y, d.y) + x.z * vec4f(a.z, b.z, c.z, d.z) + x.w * vec4f(a.w, b.w, c.w, d.w);
