@@ -74,46 +74,31 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       s[r] = select(vec4f(), exp(s[r] * SCALE - lse), inside);
       d[r] = s[r] * (d[r] - along) * SCALE;
     }
-    for (var j = 0u; j < (min(4u * S, QUERIES - first) + 3u) / 4u; j++) {
-      let row = first + 4u * j;
-      let at_do0 = start_do(batch, row);
-      let at_do1 = start_do(batch, min(row + 1u, QUERIES - 1u));
-      let at_do2 = start_do(batch, min(row + 2u, QUERIES - 1u));
-      let at_do3 = start_do(batch, min(row + 3u, QUERIES - 1u));
+    for (var j = 0u; j < min(4u * S, QUERIES - first); j++) {
+      let at_do = start_do(batch, first + j);
       for (var c = 0u; c < PART_B; c++) { // unroll
-        let g0 = vector_do(at_do0, c * S + lane);
-        let g1 = vector_do(at_do1, c * S + lane);
-        let g2 = vector_do(at_do2, c * S + lane);
-        let g3 = vector_do(at_do3, c * S + lane);
+        let g = vector_do(at_do, c * S + lane);
         for (var r = 0u; r < TM; r++) { // unroll
-          let w = subgroupShuffle(s[r], j);
-          sum_v[r * PART_B + c] += w.x * g0 + w.y * g1 + w.z * g2 + w.w * g3;
+          sum_v[r * PART_B + c] += handed_round(s[r], j) * g;
         }
       }
-      let at_q0 = start_q(batch, row);
-      let at_q1 = start_q(batch, min(row + 1u, QUERIES - 1u));
-      let at_q2 = start_q(batch, min(row + 2u, QUERIES - 1u));
-      let at_q3 = start_q(batch, min(row + 3u, QUERIES - 1u));
+      let at_q = start_q(batch, first + j);
       for (var c = 0u; c < PART_A; c++) { // unroll
-        let q0 = vector_q(at_q0, c * S + lane);
-        let q1 = vector_q(at_q1, c * S + lane);
-        let q2 = vector_q(at_q2, c * S + lane);
-        let q3 = vector_q(at_q3, c * S + lane);
+        let q = vector_q(at_q, c * S + lane);
         for (var r = 0u; r < TM; r++) { // unroll
-          let w = subgroupShuffle(d[r], j);
-          sum_k[r * PART_A + c] += w.x * q0 + w.y * q1 + w.z * q2 + w.w * q3;
+          sum_k[r * PART_A + c] += handed_round(d[r], j) * q;
         }
       }
     }
   }
-  for (var r = 0u; r < TM; r++) { // unroll
-    if (mine + r < KEYS) {
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        put_dk(start_dk(batch, mine + r), c * S + lane, sum_k[r * PART_A + c]);
-      }
-      for (var c = 0u; c < PART_B; c++) { // unroll
-        put_dv(start_dv(batch, mine + r), c * S + lane, sum_v[r * PART_B + c]);
-      }
+  for (var row = mine; row < min(mine + TM, KEYS); row++) {
+    let start_of_k = start_dk(batch, row);
+    let start_of_v = start_dv(batch, row);
+    for (var c = 0u; c < PART_A; c++) { // unroll
+      put_dk(start_of_k, c * S + lane, sum_k[(row - mine) * PART_A + c]);
+    }
+    for (var c = 0u; c < PART_B; c++) { // unroll
+      put_dv(start_of_v, c * S + lane, sum_v[(row - mine) * PART_B + c]);
     }
   }
 }

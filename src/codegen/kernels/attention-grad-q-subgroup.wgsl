@@ -66,35 +66,24 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       let w = exp(s[r] * SCALE - subgroupBroadcast(lse[r / S], r % S));
       d[r] = select(vec4f(), w * (d[r] - subgroupBroadcast(along[r / S], r % S)) * SCALE, inside);
     }
-    for (var j = 0u; j < (min(4u * S, KEYS - first) + 3u) / 4u; j++) {
-      let row = first + 4u * j;
-      let at0 = start_k(batch, row);
-      let at1 = start_k(batch, min(row + 1u, KEYS - 1u));
-      let at2 = start_k(batch, min(row + 2u, KEYS - 1u));
-      let at3 = start_k(batch, min(row + 3u, KEYS - 1u));
-      var k0: array<vec4f, PART_A>;
-      var k1: array<vec4f, PART_A>;
-      var k2: array<vec4f, PART_A>;
-      var k3: array<vec4f, PART_A>;
+    for (var j = 0u; j < min(4u * S, KEYS - first); j++) {
+      let at = start_k(batch, first + j);
+      var k: array<vec4f, PART_A>;
       for (var c = 0u; c < PART_A; c++) { // unroll
-        k0[c] = vector_k(at0, c * S + lane);
-        k1[c] = vector_k(at1, c * S + lane);
-        k2[c] = vector_k(at2, c * S + lane);
-        k3[c] = vector_k(at3, c * S + lane);
+        k[c] = vector_k(at, c * S + lane);
       }
       for (var r = 0u; r < TM; r++) { // unroll
-        let w = subgroupShuffle(d[r], j);
+        let w = handed_round(d[r], j);
         for (var c = 0u; c < PART_A; c++) { // unroll
-          sum[r * PART_A + c] += w.x * k0[c] + w.y * k1[c] + w.z * k2[c] + w.w * k3[c];
+          sum[r * PART_A + c] += w * k[c];
         }
       }
     }
   }
-  for (var r = 0u; r < TM; r++) { // unroll
-    if (mine + r < QUERIES) {
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        put_dq(start_dq(batch, mine + r), c * S + lane, sum[r * PART_A + c]);
-      }
+  for (var row = mine; row < min(mine + TM, QUERIES); row++) {
+    let start = start_dq(batch, row);
+    for (var c = 0u; c < PART_A; c++) { // unroll
+      put_dq(start, c * S + lane, sum[(row - mine) * PART_A + c]);
     }
   }
 }

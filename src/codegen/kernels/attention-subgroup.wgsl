@@ -50,39 +50,29 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         sum[r * PART_B + c] *= shrink;
       }
     }
-    for (var j = 0u; j < (min(4u * S, KEYS - first) + 3u) / 4u; j++) {
-      let row = first + 4u * j;
-      let at0 = start_v(batch, row);
-      let at1 = start_v(batch, min(row + 1u, KEYS - 1u));
-      let at2 = start_v(batch, min(row + 2u, KEYS - 1u));
-      let at3 = start_v(batch, min(row + 3u, KEYS - 1u));
-      var v0: array<vec4f, PART_B>;
-      var v1: array<vec4f, PART_B>;
-      var v2: array<vec4f, PART_B>;
-      var v3: array<vec4f, PART_B>;
+    for (var j = 0u; j < min(4u * S, KEYS - first); j++) {
+      let at = start_v(batch, first + j);
+      var v: array<vec4f, PART_B>;
       for (var c = 0u; c < PART_B; c++) { // unroll
-        v0[c] = vector_v(at0, c * S + lane);
-        v1[c] = vector_v(at1, c * S + lane);
-        v2[c] = vector_v(at2, c * S + lane);
-        v3[c] = vector_v(at3, c * S + lane);
+        v[c] = vector_v(at, c * S + lane);
       }
       for (var r = 0u; r < TM; r++) { // unroll
-        let w = subgroupShuffle(s[r], j);
+        let w = handed_round(s[r], j);
         for (var c = 0u; c < PART_B; c++) { // unroll
-          sum[r * PART_B + c] += w.x * v0[c] + w.y * v1[c] + w.z * v2[c] + w.w * v3[c];
+          sum[r * PART_B + c] += w * v[c];
         }
       }
     }
   }
-  for (var r = 0u; r < TM; r++) { // unroll
+  for (var row = mine; row < min(mine + TM, QUERIES); row++) {
+    let r = row - mine;
     let all = subgroupAdd(total[r]);
-    if (mine + r < QUERIES) {
-      for (var c = 0u; c < PART_B; c++) { // unroll
-        put_o(start_o(batch, mine + r), c * S + lane, sum[r * PART_B + c] / all);
-      }
-      if (lane == 0u) {
-        store_lse(batch, mine + r, peak[r] + log(all));
-      }
+    let start = start_o(batch, row);
+    for (var c = 0u; c < PART_B; c++) { // unroll
+      put_o(start, c * S + lane, sum[r * PART_B + c] / all);
+    }
+    if (lane == 0u) {
+      store_lse(batch, row, peak[r] + log(all));
     }
   }
 }

@@ -11,9 +11,9 @@ const widths = [4, 8, 16, 32];
 export const GPU_WIDTH = 32;
 
 /**
- * Where what follows the dot is done: as each result is stored (inline), or in a loop of its own that takes the stored results up again
- * (tail), which costs reads and saves text. `best` is by width: CPU drivers make code
- * of the unrolled text that is a third slower and more, a GPU spends less on that than on reading again.
+ * How results are stored, and what follows the dot is done: row by row in text that is unrolled (inline), or in a loop (tail), which finds a
+ * row's results by an index. `best` is by width. On CPU drivers the unrolled stores are three quarters of a kernel's time to compile, and the
+ * loop costs nothing; a GPU would keep results that are found by an index in memory.
  */
 export type SubgroupEnd = "inline" | "tail" | "best";
 
@@ -29,16 +29,14 @@ export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd, vectors: 1 | 2
   const bAlongN = !bAlongK && inFours(b, n);
   if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !storesVectors(plan)) return [];
   // A binding has one type: operands and results are read and written by fours.
-  const { finish, region } = plan;
+  const { finish } = plan;
   const store = storeFours(plan).find(
     ({ single }) => ![...finish.bindings, ...single].some((i) => i === aBinding || i === bBinding),
   );
   if (!store) return [];
   // Sums ride along where the operand is read by rows of the result anyway.
   if (fold.sums.some((x) => x.operand === 1 || !aAlongM)) return [];
-  // Raw results that lie in memory for a while must not be rounded there.
-  const keeps = region.bindings[finish.bindings[0]!]!.dtype === "f32";
-  const tail = (width: number): boolean => !finish.plain && keeps && (end === "best" ? width < GPU_WIDTH : end === "tail");
+  const tail = (width: number): boolean => (end === "best" ? width < GPU_WIDTH : end === "tail");
   return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width), vectors }));
 }
 
@@ -95,8 +93,6 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
     hooks: [
       fnText("load_a(i: u32) -> vec4f", [`return b${aBinding}[i / 4u];`]),
       fnText("load_b(i: u32) -> vec4f", [`return b${bBinding}[i / 4u];`]),
-      fnText("store_raw(i: u32, value: vec4f)", [`b${finish.bindings[0]}[i / 4u] = value;`]),
-      fnText("load_raw(i: u32) -> vec4f", [`return b${finish.bindings[0]}[i / 4u];`]),
       store.hook,
       riding.hooks,
     ].join("\n"),

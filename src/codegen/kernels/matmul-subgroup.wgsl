@@ -92,16 +92,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     let n = n0 + 4u * S * v;
     if (n < N) {
       if (TAIL) {
-        // What follows the dot is long: raw results go to memory first, and a loop that is not unrolled takes them up again, each lane its own.
-        for (var r = 0u; r < TM; r++) { // unroll
-          if (m0 + r < M) {
-            store_raw(c_base + (m0 + r) * C_M + n, sum[r * NV + v]);
-          }
-        }
-        // Counted by rows of C, not from 0: a driver that sees the count unrolls the loop after all.
+        // A store is long text for a driver of CPU vectors, a branch for each lane and number: here it stands once. Counted by rows of C, not
+        // from 0: a driver that sees the count unrolls the loop after all.
         for (var m = m0; m < min(m0 + TM, M); m++) {
-          let i = c_base + m * C_M + n;
-          store(i, m, n, batch, load_raw(i));
+          store(c_base + m * C_M + n, m, n, batch, sum[(m - m0) * NV + v]);
         }
       } else {
         for (var r = 0u; r < TM; r++) { // unroll

@@ -41,7 +41,7 @@ export const matmulChoices: readonly Design[] = [
   },
   {
     name: "subgroup-tail",
-    doc: "the same, and what follows the dot is done in a loop over the stored results",
+    doc: "the same, and results are stored in a loop that is not unrolled",
     variants: (plan) => subgroupTiles(plan, "tail"),
   },
   {
