@@ -45,6 +45,8 @@ export interface Choice {
   readonly name: string;
   /** What it is, and where it applies. */
   readonly doc: string;
+  /** Features without which who chooses it is refused, rather than given another way; it multiplies what is stored in f16. */
+  readonly needs?: readonly string[];
 }
 
 export interface Family {

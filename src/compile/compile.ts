@@ -25,11 +25,11 @@ import {
   VERSION,
 } from "../program/program.js";
 import { product, type Size } from "../program/size.js";
-import { checkedChoices, checkedTuning } from "./choices.js";
+import { checkedChoices, checkedTuning, neededFeatures } from "./choices.js";
 import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
 import { loweringText } from "./lower-again.js";
 import { type Report, report } from "./report.js";
-import { loweringLimits, targetProfile } from "./target.js";
+import { HALVES, loweringLimits, targetProfile } from "./target.js";
 
 export interface CompileOptions {
   /** One of the model file's presets; default: its default preset. */
@@ -121,8 +121,9 @@ function traceModel(definition: ModelDefinition, options: TraceOptions): TracedF
 
 function compileTraced({ definition, preset, config, ...traced }: TracedFile, options: CompileOptions): Compiled {
   const batch = checkedBatch(options.batch ?? 1);
-  const profile = targetProfile(options.target ?? "web", options.dtype === "f16");
   const choices = checkedChoices(options.choices ?? {});
+  const needed = [...(options.dtype === "f16" ? [HALVES] : []), ...neededFeatures(choices, options)];
+  const profile = targetProfile(options.target ?? "web", needed);
   const graph: Module = { stage: "graph", fns: traced.fns.map((t) => t.fn) };
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
