@@ -31,6 +31,9 @@ export function onDevice(): void {
   afterAll(() => dawn.dispose());
 }
 
+/** Whether the device of these tests has a feature. */
+export const deviceHas = (feature: string): boolean => dawn.device.features.has(feature as GPUFeatureName);
+
 /** x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens; a product that is stored transposed. */
 type Form = "nn" | "nt" | "tn" | "heads" | "turned";
 type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right";
@@ -194,7 +197,7 @@ interface Given {
   readonly compiledFor?: number;
   /** Operands stored in f16, and what is done to the bundle before it runs. */
   readonly halves?: boolean;
-  readonly changed?: (bundle: Bundle) => Bundle;
+  readonly changed?: ((bundle: Bundle) => Bundle) | undefined;
 }
 
 /** The kernels' module of a case whose operands are stored in f16. */
