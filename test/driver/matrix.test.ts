@@ -4,8 +4,11 @@
  */
 import { describe, expect, test } from "vitest";
 import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
+import { compile } from "../../src/compile/compile.js";
 import { MATRICES } from "../../src/program/program.js";
-import { type Case, compare, deviceHas, onDevice } from "../gpu/matmul-cases.js";
+import { createSession } from "../../src/runtime/session.js";
+import { golden } from "../golden.js";
+import { type Case, compare, device, onDevice } from "../gpu/matmul-cases.js";
 import { standingIn } from "../gpu/matrix-units.js";
 import { sample } from "../gpu/sample.js";
 
@@ -60,6 +63,8 @@ const forced: readonly (readonly [string, readonly Case[]])[] = [
   ],
 ];
 
+const hasUnits = (): boolean => device().features.has(MATRICES as GPUFeatureName);
+
 // SwiftShader has no f16.
 describe.runIf(process.env.DIT_TEST_PROJECT !== "swiftshader")("with shader-f16", () => {
   test("every design for matrix units is forced", () => {
@@ -67,10 +72,42 @@ describe.runIf(process.env.DIT_TEST_PROJECT !== "swiftshader")("with shader-f16"
   });
 
   test.each(forced)("%s gives the reference's numbers", async (choice, cases) => {
-    const changed = deviceHas(MATRICES) ? undefined : standingIn;
+    const changed = hasUnits() ? undefined : standingIn;
     for (const given of sample(choice, cases, 1)) {
       const [taken] = await compare(given, { choice, halves: true, changed });
       expect(taken, `${given}`).toBe(choice);
     }
+  });
+
+  test("inside a model, between tensors of f16, where a tuning file says so", async () => {
+    const options = {
+      preset: "tiny",
+      set: ["draws=inputs", "emaWarmup=off"],
+      batch: 4,
+      entries: ["forward"],
+      dtype: "f16" as const,
+    };
+    const { bundle: usual } = await compile("models/dit.graph.ts", options);
+    const dispatches = usual.program.entries[0]!.segments.flatMap((segment) => segment.dispatches);
+    // Two of the products whose operands are both in f16 and that something follows.
+    const keys = new Set(
+      dispatches.flatMap(({ choiceKey }) => (/ f16 \+ .*(gelu|mul)/.test(choiceKey ?? "") ? [choiceKey!] : [])),
+    );
+    const tuning = new Map(sample("units in a model", [...keys], 2).map((key) => [key, "matrix-32x32-k4"]));
+    expect(tuning.size).toBe(2);
+    const { bundle } = await compile("models/dit.graph.ts", { ...options, tuning });
+    expect(bundle.program.profile.features).toEqual(["shader-f16"]);
+    const session = await createSession(hasUnits() ? bundle : standingIn(bundle), device(), { batch: 4, entries: ["forward"] });
+    expect(session.variants.filter(({ variant }) => variant === "matrix-32x32-k4").length).toBeGreaterThanOrEqual(2);
+    const file = golden("model_adaln_zero");
+    for (const [name, { data }] of file.weights()) await session.write(name, data as Float32Array);
+    const inputs = { x: file.f32("forward/x"), t: file.i32("forward/t"), y: file.i32("forward/y") };
+    const { out } = (await session.run("forward", inputs)) as { out: Float32Array };
+    session.dispose();
+    const exact = file.f32("forward/out");
+    const largest = exact.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+    const worst = exact.reduce((m, x, i) => Math.max(m, Math.abs(x - out[i]!)), 0);
+    // As for every other design, in half.test.ts: the roundings of what is stored.
+    expect(worst / largest).toBeLessThan(2 ** -9);
   });
 });

@@ -31,8 +31,8 @@ export function onDevice(): void {
   afterAll(() => dawn.dispose());
 }
 
-/** Whether the device of these tests has a feature. */
-export const deviceHas = (feature: string): boolean => dawn.device.features.has(feature as GPUFeatureName);
+/** The device of these tests. */
+export const device = (): GPUDevice => dawn.device;
 
 /** x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens; a product that is stored transposed. */
 type Form = "nn" | "nt" | "tn" | "heads" | "turned";
