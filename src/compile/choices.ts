@@ -2,6 +2,7 @@
 import { families } from "../codegen/kernels/index.js";
 import { type Diagnostic, DitError, fail } from "../diagnostics/diagnostic.js";
 import type { Profile } from "../program/program.js";
+import type { CompileOptions } from "./compile.js";
 
 /** Every family's choices, as the command line takes them. */
 const offered = families.flatMap(({ name, choices = [] }) => choices.map((choice) => `${name}=${choice.name}`));
@@ -31,7 +32,7 @@ export function checkedChoices(choices: Readonly<Record<string, string>>): Reado
 /** What a program is compiled for, as far as a choice may ask for it. */
 interface For {
   readonly target?: "web" | "minimum" | Profile;
-  readonly dtype?: "f32" | "f16";
+  readonly dtype?: CompileOptions["dtype"];
 }
 
 /** Features that these choices cannot do without. Error: DIT1304 where the program or its target cannot have them. */

@@ -50,8 +50,11 @@ export interface CompileOptions {
   readonly fused?: boolean;
   /** GPU memory that may be taken at `batch`: values of the forward are computed again in the backward until it fits. */
   readonly memory?: MemoryBudget;
-  /** "f16": activations, and weights that no compiled entry trains, are stored in 16 bits; kernels compute in f32. Default "f32". */
-  readonly dtype?: "f32" | "f16";
+  /**
+   * "f16": activations, and weights that no compiled entry trains, are stored in 16 bits; kernels compute in f32. "f16-weights": these
+   * weights alone, two in a word, which needs nothing of the device. Default "f32".
+   */
+  readonly dtype?: "f32" | "f16" | "f16-weights";
   /** Choices that are made already, by kernel family, like `{ matmul: "workgroup-64x64" }`; each is taken wherever it applies. */
   readonly choices?: Readonly<Record<string, string>>;
   /** Choices for single dispatches by their keys, as a tuning file has them for an adapter; `choices` go before them. */
@@ -140,7 +143,7 @@ function compileTraced({ definition, preset, config, ...traced }: TracedFile, op
     maxBinding: lowering.maxBinding,
     fused: options.fused ?? true,
     attention: choices.attention !== "unfused",
-    narrow: options.dtype === "f16",
+    narrow: options.dtype === "f16-weights" ? "weights" : options.dtype === "f16",
     differentiated: true,
   };
   let fit: Fit | undefined;

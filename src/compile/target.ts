@@ -19,11 +19,13 @@ export function targetProfile(target: "web" | "minimum" | Profile, needed: reado
 /** What of a profile decides how kernels are made. */
 export function loweringLimits({
   limits,
+  features,
   variants,
-}: Profile): Required<Pick<LowerOptions, "variants" | "maxBinding" | "maxStorageBuffers">> {
+}: Profile): Required<Pick<LowerOptions, "variants" | "halves" | "maxBinding" | "maxStorageBuffers">> {
   const { maxStorageBufferBindingSize = Infinity, maxBufferSize = Infinity, maxStorageBuffersPerShaderStage = 8 } = limits;
   return {
     variants,
+    halves: features.includes(HALVES),
     maxBinding: Math.min(maxStorageBufferBindingSize, maxBufferSize),
     maxStorageBuffers: maxStorageBuffersPerShaderStage,
   };

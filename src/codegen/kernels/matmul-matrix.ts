@@ -50,7 +50,7 @@ export function matrixName(tile: MatrixTile): string {
 export function matrixVariants(plan: MatmulPlan, tile: MatrixTile): LoweredVariant[] {
   const { aBinding, bBinding } = plan.shape;
   const { bindings } = plan.region;
-  if (![aBinding, bBinding].every((i) => bindings[i]!.dtype === "f16")) return [];
+  if (![aBinding, bBinding].every((i) => bindings[i]!.dtype === "f16" && !bindings[i]!.packed)) return [];
   return shapes.map((shape) => matrixVariant(plan, tile, shape));
 }
 
