@@ -29,7 +29,7 @@ const ways = [
   ["web", {}],
   ["minimum", { target: "minimum" }],
   ["safe", { safe: true }],
-  ["web, weights in pairs", { dtype: "f16-weights" }],
+  ["web, weights in pairs", { dtype: "f16-weights", entries: ["forward"] }],
   ["web, other choices", { choices: { matmul: "workgroup-64x64", attention: "unfused" } }],
 ] as const;
 
