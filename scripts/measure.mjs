@@ -47,6 +47,11 @@ const parts = {
   /** Which design is the fastest for which product. */
   tuning: () => tuned("DiT-S/4", "forward", 2),
   tuningOfTraining: () => tuned("small", "train_step", 16),
+  /** The same where numbers are stored in f16; with the designs for matrix units, where Dawn was told to have them. */
+  tuningOfHalves() {
+    const { features } = adapter;
+    return features.includes("shader-f16") ? tuned("DiT-S/4", "forward", 8, "f16") : { lacks: "shader-f16" };
+  },
 };
 
 const chosen = values.only?.split(",") ?? Object.keys(parts);
@@ -122,9 +127,9 @@ function bench(jobs) {
   return JSON.parse(readFileSync(file, "utf8"));
 }
 
-function bundleOf(preset, entry, batch) {
-  const bundle = join(folder, `${preset}-${entry}`.replaceAll("/", "-"));
-  node([cli, "models/dit.graph.ts", "-p", preset, "-b", String(batch), "-e", entry, "-o", bundle]);
+function bundleOf(preset, entry, batch, dtype = "f32") {
+  const bundle = join(folder, `${preset}-${entry}-${dtype}`.replaceAll("/", "-"));
+  node([cli, "models/dit.graph.ts", "-p", preset, "-b", String(batch), "-e", entry, "--dtype", dtype, "-o", bundle]);
   return bundle;
 }
 
@@ -132,7 +137,8 @@ function profiled(preset, entry, batch) {
   return JSON.parse(node([cli, "profile", bundleOf(preset, entry, batch), "-e", entry, "--driver", driver, "--json"]));
 }
 
-function tuned(preset, entry, batch) {
+function tuned(preset, entry, batch, dtype) {
   const file = join(folder, "tuning.json");
-  return JSON.parse(node([cli, "tune", bundleOf(preset, entry, batch), "-e", entry, "--driver", driver, "-o", file, "--json"]));
+  const bundle = bundleOf(preset, entry, batch, dtype);
+  return JSON.parse(node([cli, "tune", bundle, "-e", entry, "--driver", driver, "-o", file, "--json"]));
 }

@@ -16,7 +16,7 @@ interface Flags {
   readonly printAfter?: string;
   readonly target: string;
   readonly memory?: number;
-  readonly dtype?: "f32" | "f16";
+  readonly dtype?: "f32" | "f16" | "f16-weights";
   readonly safe?: boolean;
   readonly choose: readonly string[];
   readonly tuning?: string;
@@ -47,7 +47,7 @@ export function register(program: Command, io: Io): void {
     .option("--print-after <pass>", "print the IR after this pass, or after all")
     .option("-t, --target <target>", "web, minimum, or a limits profile (see doctor --profile)", "web")
     .addOption(memoryOption(FITS))
-    .addOption(dtypeOption())
+    .addOption(dtypeOption(true))
     .option("--safe", "naive kernels alone, to tell a driver's bug from ours")
     .option(
       "--choose <family=choice>",

@@ -62,12 +62,12 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20,
 export const memoryOption = (how: string): Option =>
   new Option("--memory <bytes>", `${how}, like 1.5GiB`).argParser(bytes("--memory"));
 
-/** How numbers lie in memory. Without it nothing is said, so that a run's own configuration counts. */
-export const dtypeOption = (): Option =>
+/** How numbers lie in memory. Without it nothing is said, so that a run's own configuration counts. `weights`: weights alone, too. */
+export const dtypeOption = (weights = false): Option =>
   new Option(
     "--dtype <type>",
-    "f16: store activations, and weights that nothing trains, in 16 bits; needs a device with shader-f16; default: f32",
-  ).choices(["f32", "f16"]);
+    `f16: store activations, and weights that nothing trains, in 16 bits; needs a device with shader-f16${weights ? "; f16-weights: these weights alone, on any device" : ""}; default: f32`,
+  ).choices(["f32", "f16", ...(weights ? ["f16-weights"] : [])]);
 
 export const FITS = "GPU memory that may be taken: as much is computed again instead of kept as makes it fit";
 export const REFUSES = "refuse a program whose plan takes more GPU memory";

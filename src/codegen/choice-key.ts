@@ -30,7 +30,7 @@ export function matmulKey({ body, batch, bindings }: Region, { m, n, k, a, b, ba
     ...(after.length > 0 ? [`+ ${[...new Set(after)].join(" ")}`] : []),
     `#${createHash("sha256")
       .update(withoutPlaces(fnKey(body)))
-      .update(hasHalves(bindings) ? bindings.map(({ dtype }) => dtype).join() : "")
+      .update(hasHalves(bindings) ? bindings.map(({ dtype, packed }) => (packed ? "packed" : dtype)).join() : "")
       .digest("hex")
       .slice(0, 8)}`,
   ].join(" ");

@@ -53,6 +53,8 @@ export interface Host extends PlaceHost {
   packOf(storage: number): number | undefined;
   membersOf(pack: number): readonly number[];
   readonly maxStorageBuffers: number;
+  /** Whether halves are read as pairs, see `Binding`. */
+  readonly packed: boolean;
   kindOf(storage: number): StorageKind;
   touch(storage: number, at: number): void;
   output(storage: number): void;
@@ -192,7 +194,8 @@ export class EntryFn {
       // A buffer is read or read_write as a whole in one dispatch; activations always lie in writable slabs.
       const writable = written.has(id) || alwaysWritable.includes(storage) || writtenKinds.has(storage);
       bound.push(id);
-      bindings.push({ dtype: type.dtype, access: writable ? "read_write" : "read" });
+      const packed = this.host.packed && type.dtype === "f16";
+      bindings.push({ dtype: type.dtype, access: writable ? "read_write" : "read", ...(packed ? { packed } : {}) });
       return bound.length - 1;
     };
     const params = inputs.map((id, i) => bind(id, stored.params[i]!.value.type));

@@ -9,7 +9,7 @@ import type { Access, Requirement } from "../program/program.js";
 import type { Size } from "../program/size.js";
 import { storedType, type Words } from "./emitter.js";
 import type { Binding, Region } from "./region.js";
-import { convertHalves, hasHalves } from "./stored.js";
+import { convertHalves, hasHalves, hasPairs, UNPACK } from "./stored.js";
 
 /** What a family makes of a region: the variants, from most demanding to least, and the sizes they share. */
 export interface Lowered {
@@ -45,6 +45,8 @@ export interface Choice {
   readonly name: string;
   /** What it is, and where it applies. */
   readonly doc: string;
+  /** Features without which who chooses it is refused, rather than given another way; it multiplies what is stored in f16. */
+  readonly needs?: readonly string[];
 }
 
 export interface Family {
@@ -99,7 +101,7 @@ export function kernelText(parts: TextParts): string {
     ? [wgslFile("./kernels/math.wgsl")]
     : [];
   return [
-    ...(hasHalves(parts.bindings) ? ["enable f16;"] : []),
+    ...(hasHalves(parts.bindings.filter((b) => !b.packed)) ? ["enable f16;"] : []),
     ...(parts.enables ?? []),
     `// ${parts.title}`,
     ...bindings,
@@ -111,14 +113,15 @@ export function kernelText(parts: TextParts): string {
     "  return u[0].x + wid.x + wid.y * u[0].z;",
     "}",
     "",
+    ...(hasPairs(parts.bindings) ? [UNPACK] : []),
     ...(parts.libraries ?? []).map(wgslFile),
     ...math,
     body,
   ].join("\n");
 }
 
-const elementType = ({ vec4 }: TextParts, { dtype }: Binding, i: number): string =>
-  vec4?.includes(i) ? (dtype === "f16" ? "vec4h" : "vec4f") : storedType(dtype);
+const elementType = ({ vec4 }: TextParts, { dtype, packed }: Binding, i: number): string =>
+  packed ? (vec4?.includes(i) ? "vec2u" : "u32") : vec4?.includes(i) ? (dtype === "f16" ? "vec4h" : "vec4f") : storedType(dtype);
 
 /** Names of sizes replaced by the words they stand for; comments stay as they are. */
 const withSizes = (text: string, sizes: TextParts["sizes"]): string =>

@@ -28,6 +28,8 @@ export interface LowerOptions extends FamilyOptions {
   /** Largest binding in bytes, and most storage bindings of a kernel; the WebGPU minimum by default. */
   readonly maxBinding?: number;
   readonly maxStorageBuffers?: number;
+  /** Whether kernels may use WGSL's f16 (default); else what lies in 16 bits, weights alone, is read out of words. */
+  readonly halves?: boolean;
   /** Batch that kernel choices are made for. */
   readonly batch: number;
 }
@@ -177,6 +179,7 @@ class Lowering {
         packOf: (id) => this.packOf.get(id),
         membersOf: (id) => this.members.get(id) ?? [],
         bytesOf: (id) => this.storages[id]!.bytes,
+        packed: this.options.halves === false,
         maxStorageBuffers: this.options.maxStorageBuffers ?? 8,
         kindOf: (id) => this.storages[id]!.kind,
         touch: (id, at) => {

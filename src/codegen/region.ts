@@ -15,6 +15,8 @@ import { type Affine, atom, coefficient, constant, plus, times, zero } from "./i
 export interface Binding {
   readonly dtype: "f32" | "f16" | "i32" | "u32" | "bool";
   readonly access: "read" | "read_write";
+  /** Of f16, two in a word, for devices without WGSL's f16: it is never written. */
+  readonly packed?: boolean;
 }
 
 export interface Region {

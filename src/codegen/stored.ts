@@ -29,11 +29,23 @@ export function inFull(body: Fn): Fn {
   return { ...body, params, nodes: body.nodes.filter((n) => !dropped.has(n)), results };
 }
 
+/** What a text needs that reads halves as pairs. */
+export const UNPACK = `fn unpack_one(pair: u32, i: u32) -> f32 {
+  return unpack2x16float(pair)[i % 2u];
+}
+
+fn unpack_four(pairs: vec2u) -> vec4f {
+  return vec4f(unpack2x16float(pairs.x), unpack2x16float(pairs.y));
+}
+`;
+
+export const hasPairs = (bindings: readonly Binding[]): boolean => bindings.some((b) => b.packed);
+
 export const hasHalves = (bindings: readonly Binding[]): boolean => bindings.some((b) => b.dtype === "f16");
 
 /**
  * Every access to a binding of halves in a text: what is read is widened, what is stored is rounded to nearest. Bindings stand in texts as
- * `b<number>[place]`; a store is a statement `b0[place] = value;`.
+ * `b<number>[place]`; a store is a statement `b0[place] = value;`. Pairs are read alone: to write one half of a word is to race for the other.
  */
 export function convertHalves(text: string, bindings: readonly Binding[], vec4: readonly number[] = []): string {
   if (!hasHalves(bindings)) return text;
@@ -43,9 +55,14 @@ export function convertHalves(text: string, bindings: readonly Binding[], vec4: 
     const binding = Number(m[1]);
     if (bindings[binding]?.dtype !== "f16" || m.index < at) continue;
     const end = closing(text, m.index + m[0].length - 1);
-    const access = m[0] + convertHalves(text.slice(m.index + m[0].length, end), bindings, vec4) + text[end];
+    const place = convertHalves(text.slice(m.index + m[0].length, end), bindings, vec4);
+    const access = m[0] + place + text[end];
     out += text.slice(at, m.index);
     at = end + 1;
+    if (bindings[binding].packed) {
+      out += vec4.includes(binding) ? `unpack_four(${access})` : `unpack_one(${m[0]}(${place}) / 2u], ${place})`;
+      continue;
+    }
     const store = /^ = ([^;]*);/.exec(text.slice(at));
     if (store) {
       out += `${access} = ${vec4.includes(binding) ? "vec4h" : "f16"}(${convertHalves(store[1]!, bindings, vec4)});`;

@@ -1,6 +1,8 @@
 /** Choices that the caller makes for kernel families: their names are held against what the families offer. */
 import { families } from "../codegen/kernels/index.js";
-import { type Diagnostic, DitError } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, DitError, fail } from "../diagnostics/diagnostic.js";
+import type { Profile } from "../program/program.js";
+import type { CompileOptions } from "./compile.js";
 
 /** Every family's choices, as the command line takes them. */
 const offered = families.flatMap(({ name, choices = [] }) => choices.map((choice) => `${name}=${choice.name}`));
@@ -25,4 +27,30 @@ export function checkedChoices(choices: Readonly<Record<string, string>>): Reado
   });
   if (problems.length > 0) throw new DitError(problems);
   return choices;
+}
+
+/** What a program is compiled for, as far as a choice may ask for it. */
+interface For {
+  readonly target?: "web" | "minimum" | Profile;
+  readonly dtype?: CompileOptions["dtype"];
+}
+
+/** Features that these choices cannot do without. Error: DIT1304 where the program or its target cannot have them. */
+export function neededFeatures(choices: Readonly<Record<string, string>>, { target = "web", dtype }: For): string[] {
+  return Object.entries(choices).flatMap(([family, choice]) => {
+    const { needs = [] } = families.find(({ name }) => name === family)!.choices!.find(({ name }) => name === choice)!;
+    if (needs.length === 0) return [];
+    const [named, features] = [`${family}=${choice}`, needs.join(", ")];
+    if (dtype !== "f16") {
+      fail("DIT1304", `${named} multiplies numbers of f16, and this program stores none`, {
+        help: "compile with --dtype f16, or choose another way",
+      });
+    }
+    if (target === "minimum" || (target !== "web" && !needs.every((feature) => target.features.includes(feature)))) {
+      fail("DIT1304", `${named} needs ${features}, which the target "${target === "minimum" ? target : target.name}" lacks`, {
+        help: "compile with --target web or for a profile of a device that has it, or choose another way",
+      });
+    }
+    return [...needs];
+  });
 }

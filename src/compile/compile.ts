@@ -25,11 +25,11 @@ import {
   VERSION,
 } from "../program/program.js";
 import { product, type Size } from "../program/size.js";
-import { checkedChoices, checkedTuning } from "./choices.js";
+import { checkedChoices, checkedTuning, neededFeatures } from "./choices.js";
 import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
 import { loweringText } from "./lower-again.js";
 import { type Report, report } from "./report.js";
-import { loweringLimits, targetProfile } from "./target.js";
+import { HALVES, loweringLimits, targetProfile } from "./target.js";
 
 export interface CompileOptions {
   /** One of the model file's presets; default: its default preset. */
@@ -50,8 +50,11 @@ export interface CompileOptions {
   readonly fused?: boolean;
   /** GPU memory that may be taken at `batch`: values of the forward are computed again in the backward until it fits. */
   readonly memory?: MemoryBudget;
-  /** "f16": activations, and weights that no compiled entry trains, are stored in 16 bits; kernels compute in f32. Default "f32". */
-  readonly dtype?: "f32" | "f16";
+  /**
+   * "f16": activations, and weights that no compiled entry trains, are stored in 16 bits; kernels compute in f32. "f16-weights": these
+   * weights alone, two in a word, which needs nothing of the device. Default "f32".
+   */
+  readonly dtype?: "f32" | "f16" | "f16-weights";
   /** Choices that are made already, by kernel family, like `{ matmul: "workgroup-64x64" }`; each is taken wherever it applies. */
   readonly choices?: Readonly<Record<string, string>>;
   /** Choices for single dispatches by their keys, as a tuning file has them for an adapter; `choices` go before them. */
@@ -121,8 +124,9 @@ function traceModel(definition: ModelDefinition, options: TraceOptions): TracedF
 
 function compileTraced({ definition, preset, config, ...traced }: TracedFile, options: CompileOptions): Compiled {
   const batch = checkedBatch(options.batch ?? 1);
-  const profile = targetProfile(options.target ?? "web", options.dtype === "f16");
   const choices = checkedChoices(options.choices ?? {});
+  const needed = [...(options.dtype === "f16" ? [HALVES] : []), ...neededFeatures(choices, options)];
+  const profile = targetProfile(options.target ?? "web", needed);
   const graph: Module = { stage: "graph", fns: traced.fns.map((t) => t.fn) };
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
@@ -139,7 +143,7 @@ function compileTraced({ definition, preset, config, ...traced }: TracedFile, op
     maxBinding: lowering.maxBinding,
     fused: options.fused ?? true,
     attention: choices.attention !== "unfused",
-    narrow: options.dtype === "f16",
+    narrow: options.dtype === "f16-weights" ? "weights" : options.dtype === "f16",
     differentiated: true,
   };
   let fit: Fit | undefined;

@@ -1,7 +1,7 @@
 /** A compiled program as text for `--emit`: its memory plan with every dispatch, and its kernels. */
 import { gridOf, rowLimit } from "../program/grid.js";
 import { livesOf, pack, peak } from "../program/pack.js";
-import type { Bundle, Program, Requirement } from "../program/program.js";
+import { type Bundle, matrixText, type Program, type Requirement } from "../program/program.js";
 import { printSize } from "../program/size.js";
 import { size, table, whole } from "./text.js";
 
@@ -83,10 +83,11 @@ export function wgslText({ program, wgsl }: Bundle): string {
     .join("\n");
 }
 
-const needs = ({ features = [], subgroupSize, limits = {}, hardware = false }: Requirement): string =>
+const needs = ({ features = [], matrix, subgroupSize, limits = {}, hardware = false }: Requirement): string =>
   [
     ...(hardware ? ["a GPU"] : []),
     ...features,
+    ...(matrix ? [matrixText(matrix)] : []),
     ...(subgroupSize === undefined ? [] : [`subgroups of ${subgroupSize}`]),
     ...Object.entries(limits).map(([name, limit]) => `${name} ${limit}`),
   ].join(", ") || "nothing";

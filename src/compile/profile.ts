@@ -5,11 +5,11 @@
 import { basename } from "node:path";
 import { fail } from "../diagnostics/diagnostic.js";
 import { readFileBytes } from "../formats/files.js";
-import { type Profile, webLimits } from "../program/program.js";
+import { MATRICES, type Profile, webLimits } from "../program/program.js";
 import { shown } from "../program/shown.js";
 
 /** Features that kernels can make use of; an adapter has many more that say nothing about where a program runs. */
-const usable = ["shader-f16", "subgroups"];
+const usable = ["shader-f16", "subgroups", MATRICES];
 const HELP = "dit-compile doctor --profile FILE writes a profile of this machine";
 
 /** "web", "minimum", or a profile from a file. Error: DIT7002 with everything that is wrong in it. */

@@ -29,6 +29,7 @@ export const narrow: Pass = {
     const entries = module.fns.filter((fn) => !isBody(fn));
     const groups = entries.map((fn) => groupsOf(fn, bodies));
     settleWeights(entries, groups);
+    if (wanted === "weights") for (const group of groups.flat()) group.narrow &&= group.weights.length > 0;
     const made = new Bodies(bodies);
     const fns = entries.map((fn, i) => {
       const values = groups[i]!.filter((g) => g.narrow).flatMap((g) => [...g.values]);

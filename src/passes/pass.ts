@@ -18,8 +18,8 @@ export interface PassOptions {
   readonly attention?: boolean;
   /** simplify: gradients have been taken, so `stop_gradient` has done its work and may go. */
   readonly differentiated?: boolean;
-  /** narrow: store activations, and weights that nothing trains, in f16. */
-  readonly narrow?: boolean;
+  /** narrow: store activations, and weights that nothing trains, in f16; or these weights alone. */
+  readonly narrow?: boolean | "weights";
   /** recompute: what is computed again, by function; default: nothing. */
   readonly recompute?: Readonly<Record<string, Recomputation>>;
 }

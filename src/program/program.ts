@@ -76,8 +76,25 @@ export type Access = "read" | "read_write";
  */
 export type Effect = "read" | "write" | "update";
 
+/** The feature by which a device has matrix units: WebGPU's subgroup matrices, an experiment of Dawn and Chromium. */
+export const MATRICES = "chromium-experimental-subgroup-matrix";
+
+/** Matrices that a device can multiply: m × k by k × n numbers of `component`, added to m × n of `result`. */
+export interface MatrixShape {
+  readonly component: string;
+  readonly result: string;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+export const matrixText = ({ component, result, m, n, k }: MatrixShape): string =>
+  `matrices of ${m} × ${n} × ${k}, ${component} to ${result}`;
+
 export interface Requirement {
   readonly features?: readonly string[];
+  /** One of the shapes of its matrix units. */
+  readonly matrix?: MatrixShape;
   /** The adapter's only subgroup width (min = max), when the kernel is written for one. */
   readonly subgroupSize?: number;
   readonly limits?: Readonly<Record<string, number>>;

@@ -84,8 +84,10 @@ const live: Check = (value, at, say) =>
   list(count)(value, at, say) &&
   test("[first, last]", (v) => Array.isArray(v) && v.length === 2 && (v[0] as number) <= (v[1] as number))(value, at, say);
 
+const matrix = record({ component: text, result: text, m: positive, n: positive, k: positive });
 const requirement = record({
   features: maybe(list(text)),
+  matrix: maybe(matrix),
   subgroupSize: maybe(positive),
   limits: maybe(table(number)),
   hardware: maybe(flag),

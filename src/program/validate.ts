@@ -142,8 +142,8 @@ function checkKernel(kernel: Kernel, at: string, program: Program, wgsl: Texts |
     if (variant.tile.length !== rank)
       say(`${at} variant "${variant.name}" has a tile of rank ${variant.tile.length}, not ${rank}`);
   }
-  const { features, subgroupSize, limits, hardware } = kernel.variants.at(-1)!.requires;
-  if (features?.length || subgroupSize !== undefined || Object.keys(limits ?? {}).length > 0 || hardware) {
+  const { features, matrix, subgroupSize, limits, hardware } = kernel.variants.at(-1)!.requires;
+  if (features?.length || matrix || subgroupSize !== undefined || Object.keys(limits ?? {}).length > 0 || hardware) {
     say(
       `${at}: its last variant "${kernel.variants.at(-1)!.name}" requires something of the device, so it may have none that runs`,
     );

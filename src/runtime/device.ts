@@ -2,7 +2,16 @@
  * What a program needs of a device, and which variant of each kernel a device gets. Decisions rest on features, limits, the subgroup
  * width and whether the adapter is a fallback; a vendor's name is never looked at, so the same facts always give the same choice.
  */
-import { type Kernel, type Program, type Requirement, type Variant, webLimits } from "../program/program.js";
+import {
+  type Kernel,
+  MATRICES,
+  type MatrixShape,
+  matrixText,
+  type Program,
+  type Requirement,
+  type Variant,
+  webLimits,
+} from "../program/program.js";
 import { DitRuntimeError } from "./errors.js";
 
 /** The facts that decide; a GPUDevice has them, and so has an adapter. */
@@ -11,6 +20,8 @@ export interface DeviceFacts {
   readonly limits: Readonly<Record<string, number | undefined>>;
   /** The only subgroup width, where smallest and largest agree. */
   readonly subgroupSize: number | undefined;
+  /** What its matrix units multiply, by `matrixText`; absent where it has none. */
+  readonly matrices?: ReadonlySet<string>;
   /** Not a fallback adapter, which is a CPU. */
   readonly hardware: boolean;
 }
@@ -31,18 +42,38 @@ export function factsOf(offer: Offer, info: GPUAdapterInfo | undefined): DeviceF
     subgroupMinSize: least,
     subgroupMaxSize: most,
     isFallbackAdapter,
+    subgroupMatrixConfigs: matrices,
   } = (info ?? {}) as {
     subgroupMinSize?: number;
     subgroupMaxSize?: number;
     isFallbackAdapter?: boolean;
+    subgroupMatrixConfigs?: readonly MatrixConfig[];
   };
   return {
     features: new Set(offer.features),
     limits: offer.limits as DeviceFacts["limits"],
     subgroupSize: least === most && least !== undefined && least > 0 ? least : undefined,
+    ...(matrices?.length ? { matrices: new Set(matrices.map((config) => matrixText(shapeOf(config)))) } : {}),
     hardware: isFallbackAdapter !== true,
   };
 }
+
+/** A shape of matrix units as Dawn and Chromium say it. */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+const shapeOf = ({ componentType, resultComponentType, M, N, K }: MatrixConfig): MatrixShape => ({
+  component: componentType,
+  result: resultComponentType,
+  m: M,
+  n: N,
+  k: K,
+});
 
 export const deviceFacts = (device: GPUDevice): DeviceFacts =>
   factsOf(device, (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo);
@@ -55,6 +86,7 @@ export function missing(requires: Requirement, facts: DeviceFacts): string[] {
   const reasons = (requires.features ?? [])
     .filter((feature) => !facts.features.has(feature))
     .map((feature) => `no feature ${feature}`);
+  if (requires.matrix && !facts.matrices?.has(matrixText(requires.matrix))) reasons.push(`no ${matrixText(requires.matrix)}`);
   if (requires.subgroupSize !== undefined && facts.subgroupSize !== requires.subgroupSize) {
     const found = facts.subgroupSize === undefined ? "not fixed" : String(facts.subgroupSize);
     reasons.push(`subgroup width ${found}, needs ${requires.subgroupSize}`);
@@ -72,14 +104,30 @@ export function missing(requires: Requirement, facts: DeviceFacts): string[] {
 export function checkDevice(program: Program, facts: DeviceFacts): void {
   const { name, features, limits, subgroupSize } = program.profile;
   const reasons = missing({ features, limits, ...(subgroupSize === undefined ? {} : { subgroupSize }) }, facts);
+  if (reasons.length === 0) reasons.push(...missingMatrices(program, facts));
   if (reasons.length === 0) return;
+  const lacks = (feature: string): boolean => features.includes(feature) && !facts.features.has(feature);
+  const made = "make the device with deviceDescriptor(program, adapter)";
   throw new DitRuntimeError(
     "DIT6002",
     `this program was compiled for "${name}", and the device falls short: ${reasons.join("; ")}`,
-    features.includes("shader-f16") && !facts.features.has("shader-f16")
-      ? "it stores numbers in f16: compile without --dtype f16 for a device that lacks shader-f16, or make the device with deviceDescriptor(program, adapter)"
-      : "compile with --target web, which runs on every WebGPU device, or make the device with deviceDescriptor(program, adapter)",
+    lacks("shader-f16")
+      ? `it stores numbers in f16: compile without --dtype f16 for a device that lacks shader-f16, or ${made}`
+      : features.includes(MATRICES)
+        ? `its products are for matrix units: compile without --choose matmul for a device that lacks them, or ${made}; Dawn and Chromium have the feature only where unsafe APIs are allowed (DIT_COMPILE_DAWN=allow_unsafe_apis)`
+        : `compile with --target web, which runs on every WebGPU device, or ${made}`,
   );
+}
+
+/** Of a program whose products were chosen to run on matrix units: what a device lacks on which one of them would run in another way. */
+function missingMatrices({ profile, kernels }: Program, facts: DeviceFacts): string[] {
+  if (!profile.features.includes(MATRICES)) return [];
+  const lacking = kernels.flatMap(({ variants }) => {
+    const wanted = variants.filter(({ requires }) => requires.matrix);
+    const reasons = wanted.map(({ requires }) => missing(requires, facts));
+    return reasons.every((list) => list.length > 0) ? reasons.flat() : [];
+  });
+  return [...new Set(lacking)];
 }
 
 /** The first variant whose requirement the device meets, and why. */
@@ -100,10 +148,11 @@ export function selectVariant(kernel: Kernel, program: Program, facts: DeviceFac
   return { variant: last, why: "runs everywhere" };
 }
 
-const described = ({ features, subgroupSize, limits, hardware }: Requirement): string =>
+const described = ({ features, matrix, subgroupSize, limits, hardware }: Requirement): string =>
   [
     ...(hardware ? ["a GPU"] : []),
     ...(features ?? []),
+    ...(matrix ? [matrixText(matrix)] : []),
     ...(subgroupSize === undefined ? [] : [`subgroups of ${subgroupSize}`]),
     ...Object.entries(limits ?? {}).map(([name, value]) => `${name} ${value}`),
   ].join(", ");

@@ -13,6 +13,8 @@ import { add, mul } from "../../src/ir/ops/elementwise.js";
 import { expandTo, sum, transpose } from "../../src/ir/ops/shape.js";
 import { tensorType } from "../../src/ir/types.js";
 import { fuse } from "../../src/passes/fuse/index.js";
+import { narrow } from "../../src/passes/narrow.js";
+import type { Bundle } from "../../src/program/program.js";
 import { B, evaluate as sizeAt } from "../../src/program/size.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
@@ -29,12 +31,15 @@ export function onDevice(): void {
   afterAll(() => dawn.dispose());
 }
 
+/** The device of these tests. */
+export const device = (): GPUDevice => dawn.device;
+
 /** x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens; a product that is stored transposed. */
 type Form = "nn" | "nt" | "tn" | "heads" | "turned";
 type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right";
 /** Batch, rows of each sample, columns, terms. */
 type Sizes = readonly [batch: number, rows: number, columns: number, terms: number];
-type Case = readonly [Form, Ending, Sizes];
+export type Case = readonly [Form, Ending, Sizes];
 
 const odd: Sizes = [1, 17, 50, 77];
 const fours: Sizes = [2, 68, 132, 144];
@@ -139,25 +144,30 @@ export const few: readonly Case[] = [
   ["nn", "plain", [20, 17, 3, 144]],
 ];
 
-function moduleOf([form, ending, [, rows, columns, terms]]: Case): Module {
+/** `halves`: what is multiplied is made by a kernel of its own, exactly, so that it may be stored in f16. */
+function moduleOf([form, ending, [, rows, columns, terms]]: Case, halves: boolean): Module {
   const b = new Builder();
+  const made = (v: Value): Value => (halves ? add(b, v, v) : v);
   const input = (name: string, axes: string, ...shape: (number | typeof B)[]) =>
     b.param(name, "input", tensorType("f32", axes.split(" "), shape));
   let x: Value;
   let over = ["in"];
   let operands: [Value, Value];
   if (form === "heads") {
-    operands = [input("a", "batch row head in", B, rows, 3, terms), input("b", "batch column head in", B, columns, 3, terms)];
+    operands = [
+      made(input("a", "batch row head in", B, rows, 3, terms)),
+      made(input("b", "batch column head in", B, columns, 3, terms)),
+    ];
     const order = (name: string) => ({ axes: ["batch", "head", name, "in"] });
     x = dot(b, transpose(b, operands[0], order("row")), transpose(b, operands[1], order("column")), { over });
   } else {
     if (form === "tn") {
       // The batch is contracted too, as in the gradient of a weight.
       over = ["batch", "in"];
-      operands = [input("a", "batch in row", B, terms, rows), input("b", "batch in column", B, terms, columns)];
+      operands = [made(input("a", "batch in row", B, terms, rows)), made(input("b", "batch in column", B, terms, columns))];
     } else {
       const right = form === "nn" ? input("b", "in column", terms, columns) : input("b", "column in", columns, terms);
-      operands = [input("a", "batch row in", B, rows, terms), right];
+      operands = [made(input("a", "batch row in", B, rows, terms)), made(right)];
     }
     x = dot(b, ...operands, { over });
   }
@@ -185,23 +195,38 @@ interface Given {
   readonly safe?: boolean;
   readonly choice?: string;
   readonly compiledFor?: number;
+  /** Operands stored in f16, and what is done to the bundle before it runs. */
+  readonly halves?: boolean;
+  readonly changed?: ((bundle: Bundle) => Bundle) | undefined;
 }
 
-/** Runs a case twice; gives back the variants of its one kernel. */
-export async function compare(given: Case, { safe = false, choice, compiledFor }: Given): Promise<readonly string[]> {
+/** The kernels' module of a case whose operands are stored in f16. */
+export const inHalves = (given: Case): Module => narrow.run(fuse.run(moduleOf(given, true), {}), { narrow: true });
+
+/** Runs a case twice; gives back the variants of its one product. */
+export async function compare(
+  given: Case,
+  { safe = false, choice, compiledFor, halves = false, changed }: Given,
+): Promise<readonly string[]> {
   const [form, , [batch, rows, columns, terms]] = given;
-  const module = moduleOf(given);
+  const graph = moduleOf(given, halves);
+  // Casts to f16 stand in the kernels' module alone.
+  const module = halves ? inHalves(given) : graph;
   const values = new Map(
-    module.fns[0]!.params.map((p, i) => {
+    graph.fns[0]!.params.map((p, i) => {
       const shape = p.value.type.shape.map((s) => sizeAt(s, batch));
       const count = shape.reduce((n, size) => n * size, 1);
-      return [p.name, { shape, data: numbers(count, 3 + i) }];
+      const data = numbers(count, 3 + i);
+      // Twice as much is still exact in f16.
+      return [p.name, { shape, data: halves ? data.map((x) => Math.round(x * 1024) / 1024) : data }];
     }),
   );
   const expected = evaluate(module, "main", values, { batch, precision: "f64" });
   const options = { batch: compiledFor ?? batch, safe, ...(choice === undefined ? {} : { choices: { matmul: choice } }) };
-  const bundle = bundleOf(fuse.run(module, {}), options);
-  expect(bundle.program.kernels, given.join()).toHaveLength(1);
+  const own = bundleOf(halves ? module : fuse.run(module, {}), options);
+  const bundle = changed?.(own) ?? own;
+  const products = bundle.program.kernels.filter(({ family }) => !halves || family === "matmul");
+  expect(products, given.join()).toHaveLength(1);
   const session = await createSession(bundle, dawn.device, { batch });
   try {
     const inputs = Object.fromEntries([...values].map(([name, { data }]) => [name, Float32Array.from(data)]));
@@ -219,5 +244,5 @@ export async function compare(given: Case, { safe = false, choice, compiledFor }
   } finally {
     session.dispose();
   }
-  return bundle.program.kernels[0]!.variants.map((v) => v.name);
+  return products[0]!.variants.map((v) => v.name);
 }

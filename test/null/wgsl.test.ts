@@ -5,11 +5,11 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type CompileOptions, compile } from "../../src/compile/compile.js";
-import type { Bundle } from "../../src/program/program.js";
 import { guard } from "../../src/runtime/guard.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { makePipelines, type PipelineRequest } from "../../src/runtime/pipelines.js";
 import { sample } from "../gpu/sample.js";
+import { everyVariant, messages } from "./texts.js";
 
 let dawn: DawnDevice;
 beforeAll(async () => {
@@ -29,11 +29,9 @@ const ways = [
   ["web", {}],
   ["minimum", { target: "minimum" }],
   ["safe", { safe: true }],
+  ["web, weights in pairs", { dtype: "f16-weights", entries: ["forward"] }],
   ["web, other choices", { choices: { matmul: "workgroup-64x64", attention: "unfused" } }],
 ] as const;
-
-const everyVariant = ({ program, wgsl }: Bundle): PipelineRequest[] =>
-  program.kernels.flatMap((kernel) => kernel.variants.map((variant) => ({ kernel, variant, text: wgsl[variant.file]! })));
 
 /** Texts that an earlier program had too, behind the same bindings, need no second look. */
 const seen = new Set<string>();
@@ -65,20 +63,9 @@ async function validated(file: string, options: CompileOptions): Promise<void> {
     expect(requests.filter(({ variant }) => Object.keys(variant.requires).length > 0)).toEqual([]);
 
   const fresh = requests.filter(unseen);
-  const said = await Promise.all(fresh.map((request) => messages(request)));
+  const said = await Promise.all(fresh.map((request) => messages(dawn.device, request)));
   expect(said.flat()).toEqual([]);
   const watch = guard(dawn.device);
   expect(await makePipelines(dawn.device, watch, fresh)).toHaveLength(fresh.length);
   watch.release();
-}
-
-/** Errors, warnings and notes of Dawn's compiler, with the line that they are about. */
-async function messages({ variant, text }: PipelineRequest): Promise<string[]> {
-  dawn.device.pushErrorScope("validation");
-  const info = await dawn.device.createShaderModule({ code: text }).getCompilationInfo();
-  const error = await dawn.device.popErrorScope();
-  const lines = info.messages.map(
-    (m) => `${variant.file}:${m.lineNum}: ${m.type}: ${m.message}: ${text.split("\n")[m.lineNum - 1]}`,
-  );
-  return error && lines.length === 0 ? [`${variant.file}: ${error.message}`] : lines;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type Kernel, type Program, type Requirement, webLimits } from "../../src/program/program.js";
-import { checkDevice, type DeviceFacts, deviceDescriptor, missing, selectVariant } from "../../src/runtime/device.js";
-import { suggestion } from "../../src/runtime/errors.js";
+import { type Kernel, MATRICES, type Program, type Requirement, webLimits } from "../../src/program/program.js";
+import { checkDevice, type DeviceFacts, deviceDescriptor, factsOf, missing, selectVariant } from "../../src/runtime/device.js";
+import { type DitRuntimeError, suggestion } from "../../src/runtime/errors.js";
 import { tiny } from "../program/tiny.js";
 
 const facts: DeviceFacts = { features: new Set(["subgroups"]), limits: { ...webLimits }, subgroupSize: 8, hardware: false };
@@ -45,6 +45,54 @@ describe("choosing variants", () => {
     ]);
   });
 });
+
+describe("matrix units", () => {
+  const shape = { component: "f16", result: "f32", m: 16, n: 16, k: 16 };
+  const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
+  const requires: Requirement = { features: ["subgroups", MATRICES], matrix: shape, subgroupSize: 32 };
+  const { program } = tiny();
+  const chosen: Program = {
+    ...program,
+    profile: { ...program.profile, features: [MATRICES] },
+    kernels: [{ ...kernel, variants: [variant("matrix", requires), variant("plain", {})] }],
+  };
+  const offer = (...configs: (typeof config)[]) =>
+    factsOf({ features: new Set(["subgroups", MATRICES]), limits: webLimits }, {
+      subgroupMinSize: 32,
+      subgroupMaxSize: 32,
+      subgroupMatrixConfigs: configs,
+    } as unknown as GPUAdapterInfo);
+
+  it("are taken where the device multiplies that shape", () => {
+    expect(selectVariant(chosen.kernels[0]!, chosen, offer({ ...config, N: 8 }, config)).why).toBe(
+      `the device has subgroups, ${MATRICES}, matrices of 16 × 16 × 16, f16 to f32, subgroups of 32`,
+    );
+    expect(() => checkDevice(chosen, offer(config))).not.toThrow();
+  });
+
+  it("are not replaced in a program that was made for them", () => {
+    expect(() => checkDevice(chosen, facts)).toThrow(`the device falls short: no feature ${MATRICES}`);
+    const other = offer({ ...config, resultComponentType: "f16" });
+    expect(() => checkDevice(chosen, other)).toThrow("the device falls short: no matrices of 16 × 16 × 16, f16 to f32");
+    expect(suggested(() => checkDevice(chosen, facts))).toContain("compile without --choose matmul");
+  });
+
+  it("are passed over in a program that was not", () => {
+    const free: Program = { ...chosen, profile: { ...chosen.profile, features: [] } };
+    expect(() => checkDevice(free, facts)).not.toThrow();
+    expect(selectVariant(free.kernels[0]!, free, facts).variant.name).toBe("plain");
+  });
+});
+
+/** The help of the error. */
+function suggested(what: () => void): string | undefined {
+  try {
+    what();
+  } catch (error) {
+    return (error as DitRuntimeError).help;
+  }
+  return undefined;
+}
 
 describe("asking for a device", () => {
   const adapter = {

@@ -2,10 +2,12 @@
  * matmul: dots whose operands are plain strided reads with one row, one column and one contracted loop, and at most two batch loops. Its
  * designs are choices, listed as data: by default several become variants of one kernel, of which the device takes the first that it can.
  */
+import { MATRICES } from "../../program/program.js";
 import { evaluate, product, type Size } from "../../program/size.js";
 import { matmulKey } from "../choice-key.js";
 import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
+import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
 import {
@@ -53,6 +55,12 @@ export const matmulChoices: readonly Design[] = [
     name: tileName(tile),
     doc: `tiles in workgroup memory, ${tile.rows} × ${4 * tile.vectors} results a thread${tile.slices === 1 ? "" : `, K in ${tile.slices} parts`}`,
     variants: (plan: MatmulPlan) => [workgroupTile(plan, tile)],
+  })),
+  ...matrixTiles.map((tile) => ({
+    name: matrixName(tile),
+    doc: `matrix units on f16 operands${tile.slices === 1 ? "" : `, K in ${tile.slices} parts`}; only where the device has them`,
+    needs: [MATRICES],
+    variants: (plan: MatmulPlan) => matrixVariants(plan, tile),
   })),
   {
     name: "register-4x4",

@@ -4,6 +4,7 @@
  * or blocks the process. So an instance lives as long as the process, and each device is pinned here until `dispose`.
  */
 import { fail } from "../../diagnostics/diagnostic.js";
+import { MATRICES } from "../../program/program.js";
 import { type DriverKind, driverVariable, kindOf } from "./driver.js";
 import { leaveTheCores, mendPolling } from "./polling.js";
 import { dawnSettings } from "./probe.js";
@@ -36,7 +37,7 @@ export type DawnGlobals = Pick<typeof globalThis, "GPUBufferUsage" | "GPUMapMode
   Record<string, unknown>;
 
 /** Features that kernels have variants for, and the clock. */
-export const usefulFeatures: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
+export const usefulFeatures = ["shader-f16", "subgroups", MATRICES, "timestamp-query"] as readonly GPUFeatureName[];
 
 /** Limits that a compute program runs into. */
 export const computeLimits = [

@@ -89,6 +89,9 @@ function dawnVersion(): string {
   }
 }
 
+const matrixLine = ({ componentType, resultComponentType, M, N, K }: Readonly<Record<string, string | number>>): string =>
+  `${componentType} to ${resultComponentType} ${M} × ${N} × ${K}`;
+
 /** The findings as text for a person. */
 export function describe(found: Findings): string {
   const row = (name: string, text: string) => `${name.padEnd(12)} ${text}`;
@@ -103,6 +106,7 @@ export function describe(found: Findings): string {
       row("", where),
       row("  subgroups", most === 0 ? "none" : least === most ? `${most}` : `${least} to ${most}`),
       row("  f16", adapter.features.includes("shader-f16") ? "yes" : "no"),
+      row("  matrices", (adapter.subgroupMatrixConfigs ?? []).map(matrixLine).join(", ") || "none"),
       row("  buffers", `${mebi(limits.maxBufferSize)}, bindings of ${mebi(limits.maxStorageBufferBindingSize)}`),
       row("", `${limits.maxStorageBuffersPerShaderStage} storage buffers a kernel`),
       row(

@@ -16,11 +16,13 @@ export interface AdapterReport {
   /** Absent where the adapter has no subgroups. */
   readonly subgroupMinSize?: number;
   readonly subgroupMaxSize?: number;
+  /** What its matrix units multiply; absent where it has none, or Dawn was not told to allow unsafe APIs. */
+  readonly subgroupMatrixConfigs?: readonly Readonly<Record<string, string | number>>[];
 }
 
 /**
  * What Dawn is told besides its defaults: DIT_COMPILE_DAWN names toggles to enable, `vulkan_enable_f16_on_nvidia` for one, without which
- * NVIDIA's driver on Linux has no shader-f16.
+ * NVIDIA's driver on Linux has no shader-f16, and `allow_unsafe_apis`, without which Dawn has no matrix units.
  */
 export const dawnSettings = ({ DIT_COMPILE_DAWN: toggles }: NodeJS.ProcessEnv): string[] =>
   toggles ? [`enable-dawn-features=${toggles}`] : [];
@@ -40,6 +42,11 @@ export async function probe(create: (options: string[]) => GPU, settings: string
     report = { vendor, architecture, device, description, isFallbackAdapter, features, limits };
     if (features.includes("subgroups"))
       report = { ...report, subgroupMinSize: subgroupMinSize ?? 0, subgroupMaxSize: subgroupMaxSize ?? 0 };
+    const { subgroupMatrixConfigs: matrices = [] } = adapter.info as unknown as AdapterReport;
+    const plain = matrices.map(({ componentType = "", resultComponentType = "", M = 0, N = 0, K = 0 }) => {
+      return { componentType, resultComponentType, M, N, K };
+    });
+    if (plain.length > 0) report = { ...report, subgroupMatrixConfigs: plain };
   }
   process.stdout.write(`\n${JSON.stringify(report)}\n`);
 }
