@@ -4,6 +4,16 @@ const model = "models/dit.graph.ts";
 /** Rows of what was counted: { what, found, limit, detail? }. A block's share is what one block more adds. */
 export async function counts(compile) {
   const compiled = async (options) => (await compile(model, options)).report;
+  const optimizer = async (preset) => {
+    const { bundle } = await compile(model, { preset, batch: 1, entries: ["train_step"] });
+    const { entries, parameters, storages, profile } = bundle.program;
+    const dispatches = entries[0].segments.flatMap((segment) => segment.dispatches);
+    const norm = dispatches.findIndex(({ label }) => label.startsWith("sum_of_squares"));
+    const trained = parameters.filter(({ storage, trainable }) => storage !== undefined && trainable !== false);
+    const bytes = trained.reduce((n, { storage }) => n + storages[storage].bytes, 0);
+    const limit = Math.ceil(bytes / profile.limits.maxStorageBufferBindingSize) + 2;
+    return { what: `${preset}, optimizer: dispatches`, found: dispatches.length - norm, limit };
+  };
   const entry = (report, name) => report.entries.find((candidate) => candidate.name === name);
   const block = async (name) => {
     const of = async (depth) => {
@@ -28,5 +38,8 @@ export async function counts(compile) {
     { what: "training step, small, batch 16: dispatches", found: small.dispatches, limit: 180 },
     { what: "training step, small, batch 16: pipelines", found: small.kernels, limit: 60 },
     { what: "training step, small, batch 16: peak memory, MB", found: Math.ceil(small.peakTotal / 1e6), limit: 350 },
+    await optimizer("small"),
+    await optimizer("DiT-L/2"),
+    await optimizer("DiT-XL/2"),
   ];
 }

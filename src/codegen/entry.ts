@@ -14,10 +14,13 @@ import type { TensorType } from "../ir/types.js";
 import type { Dispatch, Port, StorageKind } from "../program/program.js";
 import { mul, product, type Size, sameSize } from "../program/size.js";
 import type { Computation } from "./computation.js";
-import { accumulateBody, type Gradient, gradientsOfNorm, gradientsOfSums, operandsOf, squaresBody } from "./gradients.js";
+import { accumulateBody, type Gradient, gradientsOfNorm, gradientsOfSums, operandsOf } from "./gradients.js";
+import type { SquaresBeside } from "./kernel.js";
 import { labelOf } from "./labels.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
+import { type Rider, type RidingSquares, ridingSquares, withSquares } from "./riding-squares.js";
+import { squaresKernels } from "./squares-kernels.js";
 import { inFull } from "./stored.js";
 import { type BodyWork, type StorageWork, together, total, workOf } from "./work.js";
 
@@ -49,16 +52,28 @@ export interface Host extends PlaceHost {
   persistent(p: Param): { id: number; kind: StorageKind };
   /** A part of a storage, from a byte on. */
   partOf(whole: number, offset: Size, name: string, type: TensorType): number;
+  /** The number of the pack that a weight is in. */
+  packNumber(key: string): number;
   /** The pack that a weight, or what belongs to one, is a part of, and the parts of a pack. */
   packOf(storage: number): number | undefined;
   membersOf(pack: number): readonly number[];
   readonly maxStorageBuffers: number;
   /** Whether halves are read as pairs, see `Binding`. */
   readonly packed: boolean;
+  readonly maxBinding: number;
   kindOf(storage: number): StorageKind;
   touch(storage: number, at: number): void;
   output(storage: number): void;
   kernel(region: Region, stored: Fn, label: string): RegionKernel;
+  squaresBeside(region: Region): SquaresBeside | undefined;
+}
+
+interface DispatchOptions {
+  readonly windows?: readonly (Window | undefined)[];
+  /** A result whose squares are added up beside it. */
+  readonly rider?: Rider | undefined;
+  /** What it can be held against, where that is not its own body. */
+  readonly computes?: Computation;
 }
 
 /** One function of an entry. */
@@ -73,6 +88,7 @@ export class EntryFn {
   private readonly placed = new Map<Value, number>();
   /** Updates of single weights, held back until a whole pack of them is there. */
   private readonly held = new Map<number, Held[]>();
+  private riding: RidingSquares | undefined;
 
   constructor(
     module: Module,
@@ -93,6 +109,7 @@ export class EntryFn {
   } {
     for (const p of this.fn.params) this.param(p);
     for (const [v, id] of this.places.gradients(this.gradients(), this.host)) this.placed.set(v, id);
+    this.riding = ridingSquares(this.fn, this.bodies, this.places.gradientsIn, this.host);
     for (const [v, p] of this.places.inPlace()) this.placed.set(v, this.storageOf(p.value));
     for (const node of this.fn.nodes) {
       if (node.op === REGION) this.region(node);
@@ -154,13 +171,14 @@ export class EntryFn {
       this.accumulate(node, added);
       return;
     }
+    const rider = node.outputs.map((v) => this.riding?.riders.get(v)).find((found) => found);
     this.dispatch(
       node.attrs.kind as Region["kind"],
       body,
       node.inputs.map((v) => this.storageOf(v)),
       node.outputs.map((v) => this.storageOf(v)),
       labelOf(node, body),
-      node.outputs.map((v) => this.places.windows.get(v)?.window),
+      { windows: node.outputs.map((v) => this.places.windows.get(v)?.window), rider },
     );
   }
 
@@ -181,7 +199,7 @@ export class EntryFn {
     inputs: readonly number[],
     outputs: readonly number[],
     label: string,
-    windows: readonly (Window | undefined)[] = [],
+    { windows = [], rider, computes }: DispatchOptions = {},
   ): void {
     const written = new Set(outputs);
     const writtenKinds = new Set(outputs.map((id) => this.host.kindOf(id)));
@@ -200,12 +218,17 @@ export class EntryFn {
     };
     const params = inputs.map((id, i) => bind(id, stored.params[i]!.value.type));
     const results = outputs.map((id, i) => bind(id, stored.results[i]!.value.type));
-    const body = inFull(stored);
+    let body = inFull(stored);
+    if (rider) {
+      body = withSquares(body, rider);
+      results.push(bind(rider.storage, body.results.at(-1)!.value.type));
+    }
     const region: Region = { kind, body, params, results, windows, bindings, batch: 1 };
     const kernel = this.host.kernel(region, stored, label);
     const pack = kind === "map" ? this.packUpdated(outputs) : undefined;
-    const computes = { body: stored, params: inputs, results: outputs.map((storage, i) => ({ storage, window: windows[i] })) };
-    const own = { kernel, bindings: bound, label, work: workOf(kernel.work, inputs, outputs), computes };
+    const itself = { body: stored, params: inputs, results: outputs.map((storage, i) => ({ storage, window: windows[i] })) };
+    const work = workOf(kernel.work, inputs, outputs);
+    const own = { kernel, bindings: bound, label, work, computes: computes ?? itself };
     if (pack === undefined) this.pushKernel(own);
     else this.hold(pack, { ...own, ofPack: this.host.kernel({ ...region, wholePacks: true }, stored, label) });
   }
@@ -303,47 +326,19 @@ export class EntryFn {
     this.release();
   }
 
-  /** Sums of squares of whole packs where the operands fill them, else of the operands, as many a kernel as it can bind. */
+  /** The norm of all gradients: sums of squares of whole packs where the operands fill them, else of the operands. */
   private sumOfSquares(node: Node, body: Fn, operands: readonly Value[]): void {
-    this.gather(gradientsOfNorm(this.fn.params, operands));
-    // A pack once, however many of its parts are there; a tensor that stands twice counts twice.
-    const units: number[] = [];
-    for (const id of operands.map((v) => this.storageOf(v))) {
-      const pack = this.host.packOf(id);
-      if (pack === undefined || !units.includes(pack)) units.push(pack ?? id);
-    }
+    const gradients = gradientsOfNorm(this.fn.params, operands);
+    this.gather(gradients);
     const own = body.nodes.find((n) => n.op === "sum_of_squares")!;
-    const type = own.outputs[0]!.type;
-    const groups: number[][] = [];
-    const most = this.host.maxStorageBuffers - 1;
-    for (let at = 0; at < units.length; at += most) groups.push(units.slice(at, at + most));
+    const to = this.host.storage("activation", `${this.entryName}.squares`, own.outputs[0]!.type);
+    this.at.set(node.outputs[0]!, to);
+    const { riding } = this;
+    const storages = (ridden: boolean): number[] =>
+      operands.filter((_, i) => (riding?.keys.has(gradients[i]!.key) ?? false) === ridden).map((v) => this.storageOf(v));
+    const kernels = squaresKernels(own, { read: storages(false), ridden: storages(true), to, riding }, this.host);
     const label = `sum_of_squares of ${operands.length} gradients`;
-    const sums = groups.map((group) => {
-      const sizes = group.map((id) => (this.host.bytesOf(id) as number) / 4);
-      const to = this.host.storage("activation", `${this.entryName}.squares`, type);
-      this.dispatch("op", squaresBody(sizes, own), group, [to], label);
-      return to;
-    });
-    this.at.set(node.outputs[0]!, sums.length === 1 ? sums[0]! : this.added(sums, type, label));
-  }
-
-  private added(sums: readonly number[], type: TensorType, label: string): number {
-    const values = sums.map((): Value => ({ type }));
-    const nodes: Node[] = [];
-    const total = values.reduce((a, b) => {
-      const out: Value = { type };
-      nodes.push({ op: "add", inputs: [a, b], attrs: {}, outputs: [out] });
-      return out;
-    });
-    const body: Fn = {
-      name: "region_added",
-      params: values.map((value, i) => ({ name: `x${i}`, kind: "input", value })),
-      nodes,
-      results: [{ name: "y", value: total }],
-    };
-    const to = this.host.storage("activation", `${this.entryName}.squares`, type);
-    this.dispatch("map", body, sums, [to], label);
-    return to;
+    for (const { body, inputs, computes } of kernels) this.dispatch("op", body, inputs, [to], label, { computes });
   }
 
   private results(): Port[] {

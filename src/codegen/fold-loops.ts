@@ -32,6 +32,7 @@ export interface FoldLoops {
   /** What follows, its sizes among `words`: a kernel that orders its words by name puts these behind them. */
   readonly finish: (words: Words) => Finish;
   readonly sums: readonly RidingSum[];
+  readonly squares: RidingSquares | undefined;
 }
 
 /** What becomes of a result once it is whole. */
@@ -61,6 +62,12 @@ export interface FinishFours {
 export interface RidingSum {
   readonly operand: 0 | 1;
   readonly binding: number;
+}
+
+/** The sum of squares of what the dot makes, in so many parts, of which it is not said which holds what. */
+export interface RidingSquares {
+  readonly binding: number;
+  readonly parts: number;
 }
 
 /** The loops of a reduction or a dot. A transpose right behind the anchor only reorders the outer loops. */
@@ -123,6 +130,7 @@ export function foldLoops(region: Region): FoldLoops {
     words,
     finish: (into) => finishing(region, main, outer, groups, into),
     sums: ridingSums(region, anchor),
+    squares: ridingSquares(region, main),
   };
 }
 
@@ -143,6 +151,12 @@ function ridingSums(region: Region, anchor: Node): RidingSum[] {
   });
 }
 
+function ridingSquares({ body, results }: Region, main: Value): RidingSquares | undefined {
+  const node = body.nodes.find((n) => n.op === "sum_of_squares" && n.inputs[0] === main);
+  const at = body.results.findIndex((r) => r.value === node?.outputs[0]);
+  return at < 0 ? undefined : { binding: results[at]!, parts: node!.attrs.parts as number };
+}
+
 /** The function that turns a whole result into what is stored. `groups`: the loops that the anchor merged, each under its last name. */
 function finishing(
   region: Region,
@@ -155,7 +169,8 @@ function finishing(
     ridingSums(region, region.body.nodes.find((n) => n.op === "dot") ?? region.body.nodes[0]!).map((s) => s.binding),
   );
   const results = region.body.results.map((r, k) => ({ value: r.value, binding: region.results[k]! }));
-  const full = results.filter((r) => !sums.has(r.binding));
+  const squares = ridingSquares(region, main);
+  const full = results.filter((r) => !sums.has(r.binding) && r.binding !== squares?.binding);
   const bindings = full.map((r) => r.binding);
   const dtypes = full.map((r) => r.value.type.dtype);
   if (full.length === 1 && full[0]!.value === main)

@@ -17,7 +17,7 @@ export interface Gradient {
 
 /** What the region's op of this name reads, as values outside of the region; undefined when it has no such op. */
 export function operandsOf(node: Node, body: Fn, op: string): readonly Value[] | undefined {
-  const own = body.nodes.find((n) => n.op === op);
+  const own = node.attrs.kind === "op" ? body.nodes.find((n) => n.op === op) : undefined;
   if (!own) return undefined;
   const made = producers(body);
   // Operands are stored whole: between them and the op are renamings at most.
@@ -40,15 +40,6 @@ export function gradientsOfSums(params: readonly Param[], totals: readonly Value
     params.find((p) => p.value === v && p.kind === "state" && p.name.startsWith("g."))?.name.slice(2),
   );
   return terms.flatMap((value, i) => (keys[i] === undefined ? [] : [{ key: keys[i]!, value }]));
-}
-
-/** The sum of squares of whole buffers. */
-export function squaresBody(sizes: readonly number[], { attrs, outputs }: Node): Fn {
-  const b = new Builder();
-  const buffers = sizes.map((n, i) => b.param(`x${i}`, "input", { dtype: "f32", axes: ["element"], shape: [n] }));
-  const out: Value = { type: outputs[0]!.type };
-  b.nodes.push({ op: "sum_of_squares", inputs: buffers, attrs, outputs: [out] });
-  return b.finish("region_squares", [{ name: "y", value: out }]);
 }
 
 /** A total, and its next value. */

@@ -40,6 +40,12 @@ export interface FamilyOptions {
   readonly tuning?: ReadonlyMap<string, string>;
 }
 
+/** That a kernel can store the sum of squares of one of its results beside it: of which, and in how many parts. */
+export interface SquaresBeside {
+  readonly of: number;
+  readonly parts: number;
+}
+
 /** One of the ways in which a family can work. */
 export interface Choice {
   readonly name: string;
@@ -56,6 +62,8 @@ export interface Family {
   readonly choices?: readonly Choice[];
   /** The kernel for this region, or undefined when the family does not apply. */
   readonly lower: (region: Region, options: FamilyOptions) => Lowered | undefined;
+  /** Whether it takes the region with such a sum too; the same whatever is chosen. */
+  readonly squaresBeside?: (region: Region, options: FamilyOptions) => SquaresBeside | undefined;
 }
 
 const files = new Map<string, string>();
@@ -137,11 +145,22 @@ function familyText({ file, consts, sizes, rolled = false }: TextParts): string 
   const key = JSON.stringify([file, consts, sizes, rolled]);
   let text = familyTexts.get(key);
   if (text === undefined) {
-    text = withSizes(rolled ? wgslFile(file) : unroll(wgslFile(file), consts), sizes);
+    const source = onlyWhere(wgslFile(file), consts);
+    text = withSizes(rolled ? source : unroll(source, consts), sizes);
     familyTexts.set(key, text);
   }
   return text;
 }
+
+/** Lines of a .wgsl file marked `// where NAME` are there only where there is such a const. */
+const onlyWhere = (text: string, consts: TextParts["consts"]): string =>
+  text
+    .split("\n")
+    .flatMap((line) => {
+      const m = /^(.*?) \/\/ where (\w+)$/.exec(line);
+      return !m ? [line] : m[2]! in consts ? [m[1]!] : [];
+    })
+    .join("\n");
 
 /**
  * Unrolls the loops of a .wgsl file that are marked so, `for (var r = 0u; r < TM; r++) { // unroll`: drivers keep an array in registers

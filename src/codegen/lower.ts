@@ -12,7 +12,7 @@ import type { Effect, Entry, Kernel, Port, Storage, StorageKind } from "../progr
 import { add, type Size } from "../program/size.js";
 import type { Computation } from "./computation.js";
 import { EntryFn, type RegionKernel } from "./entry.js";
-import type { FamilyOptions, Lowered } from "./kernel.js";
+import type { FamilyOptions, Lowered, SquaresBeside } from "./kernel.js";
 import { families } from "./kernels/index.js";
 import { type Pack, planPacks } from "./packs.js";
 import type { Region } from "./region.js";
@@ -176,11 +176,14 @@ class Lowering {
         gradientPart: (key, type) => this.gradientPart(key, type),
         runOf: (kind, keys, type) => this.runOf(kind, keys, type),
         partOf: (whole, offset, label, type) => this.partOf(whole, offset, label, type),
+        packNumber: (key) => this.packs.findIndex((pack) => pack.offsets.has(key)),
+        squaresBeside: (region) => this.squaresBeside(region),
         packOf: (id) => this.packOf.get(id),
         membersOf: (id) => this.members.get(id) ?? [],
         bytesOf: (id) => this.storages[id]!.bytes,
         packed: this.options.halves === false,
         maxStorageBuffers: this.options.maxStorageBuffers ?? 8,
+        maxBinding: this.options.maxBinding ?? Number.POSITIVE_INFINITY,
         kindOf: (id) => this.storages[id]!.kind,
         touch: (id, at) => {
           const s = this.storages[id]!;
@@ -206,6 +209,11 @@ class Lowering {
       s.kind = "output";
       delete s.live;
     }
+  }
+
+  private squaresBeside(region: Region): SquaresBeside | undefined {
+    const { batch } = this.options;
+    return families.map((family) => family.squaresBeside?.({ ...region, batch }, this.options)).find((found) => found);
   }
 
   /** The kernel for a region, made once for all regions that are the same: every block of a model has them. */

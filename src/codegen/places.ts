@@ -27,6 +27,8 @@ export class Places {
   private readonly made: ReadonlyMap<Value, Node>;
   /** Results that are stored in a window of what a concat puts together. */
   readonly windows = new Map<Value, { readonly whole: Value; readonly window: Window }>();
+  /** The weights that a result of a kernel is the gradient of, when it is made beside them. */
+  readonly gradientsIn = new Map<Value, readonly string[]>();
   private readonly params: ReadonlyMap<Value, Param>;
   private readonly results: ReadonlySet<Value>;
 
@@ -139,7 +141,9 @@ export class Places {
         return;
       }
       const part = host.gradientPart(key, v.type);
-      if (part !== undefined) placed.set(root, part);
+      if (part === undefined) return;
+      placed.set(root, part);
+      this.gradientsIn.set(root, [key]);
     });
     for (const [whole, list] of parts) {
       list.sort((a, b) => a.from - b.from);
@@ -147,6 +151,7 @@ export class Places {
       const run = host.runOf("gradient", sorted, whole.type);
       if (run === undefined || !sameSize(host.bytesOf(run), mul(4, product(whole.type.shape)))) continue;
       placed.set(whole, run);
+      this.gradientsIn.set(whole, sorted);
       for (const { slice, key } of list) placed.set(slice, host.gradientPart(key, slice.type)!);
     }
     return placed;

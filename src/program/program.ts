@@ -58,6 +58,12 @@ export interface Storage {
 }
 
 /** An input or an output of an entry, as the caller names it. */
+/**
+ * The name of storages in which products put the sums of their squares, for the norm of all gradients: no value of a model is called so, nor
+ * does one have it for its own; whoever looks for the first bad value finds an overflow of these where the norm is made.
+ */
+export const SQUARES_BESIDE = "squares beside products";
+
 export interface Port {
   readonly name: string;
   readonly dtype: ScalarType;

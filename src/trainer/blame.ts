@@ -6,7 +6,7 @@
  * a kernel says all that it does; where that shows nothing (it rounds otherwise), or does not fit, in the program that trained.
  */
 import { fromHalves } from "../program/half.js";
-import type { Bundle, Dispatch, Entry, Kernel } from "../program/program.js";
+import { type Bundle, type Dispatch, type Entry, type Kernel, SQUARES_BESIDE } from "../program/program.js";
 import type { Inputs } from "../runtime/inputs.js";
 import type { Session } from "../runtime/session.js";
 import { Trainer, trainEntry } from "./trainer.js";
@@ -153,7 +153,8 @@ async function firstBadOf(session: Session, bundle: Bundle, { name: entry, segme
     const isFloat = floatBindings(bundle, kernel);
     const bindings = dispatch.bindings.map((id, k) => ({ id, float: isFloat[k]!, effect: kernel.effects?.[k] ?? "update" }));
     for (const written of bindings) {
-      const bad = written.float && written.effect !== "read" ? badIn(await floats(written.id)) : undefined;
+      const looked = written.float && written.effect !== "read" && storages[written.id]!.name !== SQUARES_BESIDE;
+      const bad = looked ? badIn(await floats(written.id)) : undefined;
       if (!bad) continue;
       const reads = [];
       for (const { id, float, effect } of bindings.filter((b) => b.float && b.effect !== "write")) {

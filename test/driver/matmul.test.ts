@@ -24,7 +24,8 @@ test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
 );
 
 test("the naive kernel gives the reference's numbers", async () => {
-  const all = [...forced.flatMap(([, cases]) => cases), ...few];
+  // With naive kernels alone squares are added up by a kernel of their own.
+  const all = [...forced.flatMap(([, cases]) => cases), ...few].filter(([, ending]) => ending !== "squares");
   const each = [...new Map(all.map((c) => [c.join(), c])).values()];
   for (const given of sample("naive", each, 6)) await compare(given, { safe: true });
 });

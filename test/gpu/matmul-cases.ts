@@ -20,6 +20,7 @@ import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { createSession } from "../../src/runtime/session.js";
 import { numbers } from "./numbers.js";
 import { bundleOf } from "./run-module.js";
+import { squared } from "./squared.js";
 
 let dawn: DawnDevice;
 
@@ -36,7 +37,7 @@ export const device = (): GPUDevice => dawn.device;
 
 /** x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens; a product that is stored transposed. */
 type Form = "nn" | "nt" | "tn" | "heads" | "turned";
-type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right";
+type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right" | "squares";
 /** Batch, rows of each sample, columns, terms. */
 type Sizes = readonly [batch: number, rows: number, columns: number, terms: number];
 export type Case = readonly [Form, Ending, Sizes];
@@ -57,6 +58,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     [
       ["nt", "bias and gelu", fours],
       ["nn", "gate and residual", fours],
+      ["tn", "squares", fours],
     ],
   ],
   [
@@ -65,7 +67,13 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
   ],
   [
     "subgroup-wide",
-    [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
+    [
+      ...plain(fours),
+      ["nt", "bias and gelu", fours],
+      ["nn", "gate and residual", fours],
+      ["tn", "sum of left", fours],
+      ["tn", "squares", fours],
+    ],
   ],
   [
     "workgroup-128x128",
@@ -73,6 +81,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["nt", "bias and gelu", fours],
       ["tn", "sum of left", fours],
       ["tn", "sum of right", odd],
+      ["tn", "squares", odd],
     ],
   ],
   [
@@ -92,6 +101,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     [
       ["nn", "plain", fours],
       ["tn", "sum of left", odd],
+      ["tn", "squares", fours],
     ],
   ],
   [
@@ -99,6 +109,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     [
       ["heads", "plain", fours],
       ["nt", "bias and gelu", [1, 258, 258, 30]],
+      ["tn", "squares", odd],
     ],
   ],
   [
@@ -109,11 +120,13 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["turned", "plain", odd],
       ["tn", "sum of left", fours],
       ["tn", "sum of right", odd],
+      ["tn", "squares", fours],
     ],
   ],
   [
     "workgroup-32x16-k8",
     [
+      ["tn", "squares", odd],
       ["nt", "bias and gelu", [1, 258, 258, 30]],
       ["nn", "gate and residual", fours],
       ["tn", "sum of right", fours],
@@ -128,6 +141,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["turned", "plain", odd],
       ["tn", "sum of left", odd],
       ["tn", "sum of right", odd],
+      ["tn", "squares", odd],
+      ["tn", "squares", fours],
     ],
   ],
 ];
@@ -186,7 +201,8 @@ function moduleOf([form, ending, [, rows, columns, terms]]: Case, halves: boolea
     results.push({ name: "y", value: add(b, moved, input("residual", "batch row column", B, rows, columns)) });
   } else {
     results.push({ name: "y", value: x });
-    if (ending !== "plain") results.push({ name: "sum", value: sum(b, operands[ending === "sum of left" ? 0 : 1], { over }) });
+    if (ending.startsWith("sum"))
+      results.push({ name: "sum", value: sum(b, operands[ending === "sum of left" ? 0 : 1], { over }) });
   }
   return { stage: "graph", fns: [b.finish("main", results)] };
 }
@@ -208,7 +224,7 @@ export async function compare(
   given: Case,
   { safe = false, choice, compiledFor, halves = false, changed }: Given,
 ): Promise<readonly string[]> {
-  const [form, , [batch, rows, columns, terms]] = given;
+  const [form, ending, [batch, rows, columns, terms]] = given;
   const graph = moduleOf(given, halves);
   // Casts to f16 stand in the kernels' module alone.
   const module = halves ? inHalves(given) : graph;
@@ -223,7 +239,8 @@ export async function compare(
   );
   const expected = evaluate(module, "main", values, { batch, precision: "f64" });
   const options = { batch: compiledFor ?? batch, safe, ...(choice === undefined ? {} : { choices: { matmul: choice } }) };
-  const own = bundleOf(halves ? module : fuse.run(module, {}), options);
+  const fused = halves ? module : fuse.run(module, {});
+  const own = bundleOf(ending === "squares" ? squared(fused) : fused, options);
   const bundle = changed?.(own) ?? own;
   const products = bundle.program.kernels.filter(({ family }) => !halves || family === "matmul");
   expect(products, given.join()).toHaveLength(1);
@@ -240,6 +257,13 @@ export async function compare(
       const at = `${given.slice(0, 2).join(", ")}, ${batch} × ${rows} × ${columns} × ${terms}, ${name}`;
       expect(worst / scale, at).toBeLessThan(roundings * 2 ** -24);
       expect(again[name], `${at}, second run`).toEqual(got[name]);
+    }
+    if (ending === "squares") {
+      const exact = got.y!.reduce((sum, x) => sum + x * x, 0);
+      const found = got.squares!.reduce((sum, x) => sum + x, 0);
+      // What is added up has one sign: no addition of the longest chain, the results of a thread and the threads, loses more than 2⁻²⁴.
+      expect(Math.abs(found - exact), `squares of ${given}`).toBeLessThan((128 + 8) * 2 ** -24 * exact);
+      expect(again.squares).toEqual(got.squares);
     }
   } finally {
     session.dispose();

@@ -54,6 +54,15 @@ test.each([4, 16, 32])("heads %d wide", (width) =>
   validated("models/dit.graph.ts", { preset: "tiny", set: ["depth=1", "hiddenSize=64", `numHeads=${64 / width}`] }),
 );
 
+// More gradients than one kernel can bind: products with the sum of squares of their result.
+test.each(["", "subgroup-wide"])("DiT-L/2 trains, products as %j", (matmul) =>
+  validated("models/dit.graph.ts", {
+    preset: "DiT-L/2",
+    entries: ["train_step"],
+    ...(matmul === "" ? {} : { choices: { matmul } }),
+  }),
+);
+
 async function validated(file: string, options: CompileOptions): Promise<void> {
   const { bundle } = await compile(file, { batch: 4, ...options });
   const requests = everyVariant(bundle);

@@ -1,5 +1,6 @@
 /** fold and fold-group: the naive kernels of reductions and dots. */
 
+import { InternalError } from "../../diagnostics/diagnostic.js";
 import { literal } from "../../ir/ops/literal.js";
 import { evaluate, product } from "../../program/size.js";
 import { type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
@@ -16,6 +17,7 @@ const few = (results: number, terms: number): boolean => results < 256 && terms 
 function lowerFold(region: Region, group: boolean): Lowered {
   const fold = foldLoops(region);
   const { outer, inner, operands, lines, words, anchor } = fold;
+  if (fold.squares) throw new InternalError(`region ${region.body.name} was asked for squares beside what no product makes`);
   const elements = product(outer.map((l) => l.range));
   const terms = product(inner.map((l) => l.range));
   const dtype = anchor.outputs[0]!.type.dtype;

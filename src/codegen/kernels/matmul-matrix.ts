@@ -46,11 +46,11 @@ export function matrixName(tile: MatrixTile): string {
   return `matrix-${bm}x${bn}${tile.slices === 1 ? "" : `-k${tile.slices}`}`;
 }
 
-/** The variants; none where an operand is not stored in f16. */
+/** The variants; none where an operand is not stored in f16, or squares are asked for, for which the text has no place yet. */
 export function matrixVariants(plan: MatmulPlan, tile: MatrixTile): LoweredVariant[] {
   const { aBinding, bBinding } = plan.shape;
   const { bindings } = plan.region;
-  if (![aBinding, bBinding].every((i) => bindings[i]!.dtype === "f16" && !bindings[i]!.packed)) return [];
+  if (plan.squares || ![aBinding, bBinding].every((i) => bindings[i]!.dtype === "f16" && !bindings[i]!.packed)) return [];
   return shapes.map((shape) => matrixVariant(plan, tile, shape));
 }
 

@@ -89,13 +89,19 @@ export interface MatmulPlan {
   /** WGSL of each loop of the result, given m, n and the number of the batch. */
   readonly loops: readonly string[];
   readonly riding: { readonly consts: Readonly<Record<string, string>>; readonly hooks: string };
+  /** Where the sum of squares of the result goes, when it is asked for, and WGSL of how many parts it has. */
+  readonly squares?: { readonly binding: number; readonly parts: string };
 }
 
 export function planOf(region: Region, shape: MatmulShape): MatmulPlan {
   const { words, sizes } = matmulWords(shape);
   const loops = shape.fold.outer.map((l) => loopText(shape, l, sizes));
   const finish = shape.fold.finish(words);
-  return { region, shape, words, sizes, finish, loops, riding: ridingHooks(shape, loops, words) };
+  const riding = ridingHooks(shape, loops, words);
+  const { squares } = shape.fold;
+  if (!squares) return { region, shape, words, sizes, finish, loops, riding };
+  const parts = words.named("parts of squares", squares.parts);
+  return { region, shape, words, sizes, finish, loops, riding, squares: { binding: squares.binding, parts } };
 }
 
 /** Sizes and strides of a matmul as words of the uniform, always in the same places: one text serves all shapes. */
@@ -166,10 +172,13 @@ export interface StoreFour {
 }
 
 /** The ways to store four, the better first: what follows the dot reads four at a time too, or is applied to one after the other. */
-export function storeFours({ finish, loops, shape }: MatmulPlan): StoreFour[] {
+export function storeFours({ finish, loops, shape, squares }: MatmulPlan): StoreFour[] {
   const hook = (value: string, lines: readonly string[]) =>
     fnText(`store(i: u32, m: u32, n: u32, batch: u32, ${value}: vec4f)`, lines);
-  if (finish.plain) return [{ vec4: [], single: [], hook: hook("value", [`b${finish.bindings[0]}[i / 4u] = value;`]) }];
+  if (finish.plain) {
+    const lines = [`b${finish.bindings[0]}[i / 4u] = value;`, ...(squares ? ["square_sum += dot(value, value);"] : [])];
+    return [{ vec4: [], single: [], hook: hook("value", lines) }];
+  }
   const applied = [0, 1, 2, 3].map((j) => {
     const args = loops.map((l) => (l === "n" ? `n + ${j}u` : l));
     return `let d${j} = apply(${[...args, `value.${"xyzw"[j]}`].join(", ")});`;
@@ -183,5 +192,7 @@ export function storeFours({ finish, loops, shape }: MatmulPlan): StoreFour[] {
 }
 
 /** `store(i, m, n, batch, value)`: one result, and what follows the dot. */
-export const storeHook = ({ finish, loops }: MatmulPlan): string =>
-  `${finish.text}\n${fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", finishLines(finish, loops, "i", "value"))}`;
+export function storeHook({ finish, loops, squares }: MatmulPlan): string {
+  const lines = [...finishLines(finish, loops, "i", "value"), ...(squares ? ["square_sum += value * value;"] : [])];
+  return `${finish.text}\n${fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", lines)}`;
+}

@@ -79,4 +79,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       }
     }
   }
+  keep_squares(group, tiles_n * tiles_m * BATCH0 * BATCH1, lid); // where SQUARES
 }

@@ -3,6 +3,7 @@ import { evaluate } from "../../program/size.js";
 import { inFours } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { type MatmulPlan, type StoreFour, storeFours, storesVectors } from "./matmul-plan.js";
+import { squareText } from "./matmul-squares.js";
 
 /** Widths that adapters have; one text is made for each. */
 const widths = [4, 8, 16, 32];
@@ -72,6 +73,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
   const most = Math.min(mostRows(s, aAlongK, vectors), evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
+  const squares = squareText(plan, "subgroup");
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s * vectors} results each`,
     enables: ["enable subgroups;"],
@@ -88,11 +90,13 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
       B_ALONG_K: String(bAlongK),
       TAIL: String(tail),
       SUM_A: riding.consts.SUM_A!,
+      ...squares.consts,
     },
     sizes,
     hooks: [
       fnText("load_a(i: u32) -> vec4f", [`return b${aBinding}[i / 4u];`]),
       fnText("load_b(i: u32) -> vec4f", [`return b${bBinding}[i / 4u];`]),
+      ...squares.hooks,
       store.hook,
       riding.hooks,
     ].join("\n"),

@@ -3,6 +3,7 @@ import { evaluate } from "../../program/size.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { blocksOf } from "./matmul-blocks.js";
 import { type MatmulPlan, storeHook } from "./matmul-plan.js";
+import { squareText } from "./matmul-squares.js";
 
 const count = (n: number): string => `${n}u`;
 
@@ -10,15 +11,17 @@ const count = (n: number): string => `${n}u`;
 export function registerTile(plan: MatmulPlan): LoweredVariant {
   const [tm, tn, wx, wy] = [4, 4, 8, 8];
   const { shape, region, words, sizes, riding } = plan;
+  const squares = squareText(plan, { threads: wx * wy });
   const text = kernelText({
     title: `matmul, ${tm} × ${tn} results a thread, ${wx} × ${wy} threads`,
     bindings: region.bindings,
     words,
-    consts: { TM: count(tm), TN: count(tn), WX: count(wx), WY: count(wy), ...riding.consts },
+    consts: { TM: count(tm), TN: count(tn), WX: count(wx), WY: count(wy), ...riding.consts, ...squares.consts },
     sizes,
     hooks: [
       fnText("load_a(i: u32) -> f32", [`return b${shape.aBinding}[i];`]),
       fnText("load_b(i: u32) -> f32", [`return b${shape.bBinding}[i];`]),
+      ...squares.hooks,
       storeHook(plan),
       riding.hooks,
     ].join("\n"),
@@ -71,6 +74,8 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
   const [bm, bn] = sidesOf(tile);
   const threads = threadsOf(tile);
   const { vec4, hooks } = blocksOf(plan, "tiles");
+  // The tiles are no longer read then, and are larger.
+  const squares = squareText(plan, { threads, memory: "tile", member: ".x" });
   // Vectors for the two tiles, and then for what half of the slices hand over; every device has 16 KiB.
   const memory = Math.max(((bm + bn) * depth) / 4, slices === 1 ? 0 : (slices * bm * bn) / 8);
   const text = kernelText({
@@ -93,9 +98,10 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       FETCHES: count(Math.ceil(((bm + bn) * depth) / 16 / threads)),
       MEMORY: count(memory),
       ...riding.consts,
+      ...squares.consts,
     },
     sizes,
-    hooks: `${hooks}\n${riding.hooks}`,
+    hooks: [...squares.hooks, hooks, riding.hooks].join("\n"),
     file: "./kernels/matmul-workgroup.wgsl",
   });
   return { name: tileName(tile), requires: {}, workgroupSize: threads, tile: [bn, bm, 1, 1], text };

@@ -2,6 +2,8 @@
  * matmul: dots whose operands are plain strided reads with one row, one column and one contracted loop, and at most two batch loops. Its
  * designs are choices, listed as data: by default several become variants of one kernel, of which the device takes the first that it can.
  */
+
+import { InternalError } from "../../diagnostics/diagnostic.js";
 import { MATRICES } from "../../program/program.js";
 import { evaluate, product, type Size } from "../../program/size.js";
 import { matmulKey } from "../choice-key.js";
@@ -9,6 +11,7 @@ import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
+import { squaresBeside } from "./matmul-squares.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
 import {
   FEW_ROWS,
@@ -28,13 +31,14 @@ interface Design extends Choice {
   readonly variants: (plan: MatmulPlan) => readonly LoweredVariant[];
 }
 
-const withoutSums = (plan: MatmulPlan): boolean => plan.shape.fold.sums.length === 0;
+/** What the form of few rows has no place for. */
+const nothingRides = ({ fold }: MatmulShape): boolean => fold.sums.length === 0 && !fold.squares;
 
 export const matmulChoices: readonly Design[] = [
   {
     name: "few-rows",
     doc: "threads divide K, weights are read once for up to 16 rows; where no sum rides on the dot",
-    variants: (plan) => (withoutSums(plan) ? [fewRows(plan)] : []),
+    variants: (plan) => (nothingRides(plan.shape) ? [fewRows(plan)] : []),
   },
   {
     name: "subgroup-inline",
@@ -115,7 +119,7 @@ const FEW_COLUMNS = 4;
 /** The product whose rows are few at the compile batch, as it is or turned. There is one kernel for all batches, right at each. */
 function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefined {
   const at = (size: Size): number => evaluate(size, batch);
-  if (shape.fold.sums.length > 0 || at(shape.k.range) < FEW_ROWS_K) return undefined;
+  if (!nothingRides(shape) || at(shape.k.range) < FEW_ROWS_K) return undefined;
   if (at(shape.m.range) <= FEW_ROWS) return shape;
   return at(shape.n.range) <= FEW_COLUMNS ? turned(shape) : undefined;
 }
@@ -132,6 +136,14 @@ function variantsOf(plan: MatmulPlan, few: boolean, choice: string | undefined, 
   return [...onVectors(plan, guarded), ...portable(plan, guarded)];
 }
 
+/** Each workgroup has a part for its sum of squares. */
+function checkParts({ fold }: MatmulShape, extent: readonly Size[], variants: readonly LoweredVariant[]): void {
+  for (const { name, tile } of variants) {
+    const groups = extent.reduce<number>((n, size, i) => n * Math.ceil(evaluate(size, 1) / tile[i]!), 1);
+    if (groups > fold.squares!.parts) throw new InternalError(`${name} has more workgroups than there are parts for squares`);
+  }
+}
+
 export const matmul: Family = {
   name: "matmul",
   doc: "Matrix products, in several designs.",
@@ -145,12 +157,16 @@ export const matmul: Family = {
     const few = choice === undefined ? ofFewRows(found, region) : undefined;
     const shape = few ?? found;
     const plan = planOf(region, shape);
+    const extent = [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range];
+    const variants = variantsOf(plan, few !== undefined, choice, options.variants);
+    if (plan.squares) checkParts(shape, extent, variants);
     return {
       family: "matmul",
       words: plan.words,
-      extent: [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range],
-      variants: variantsOf(plan, few !== undefined, choice, options.variants),
+      extent,
+      variants,
       choiceKey,
     };
   },
+  squaresBeside: (region, { safe }) => (safe ? undefined : squaresBeside(region)),
 };

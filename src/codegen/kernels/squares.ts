@@ -16,31 +16,36 @@ export const squares: Family = {
     const words = new Words();
     const parts = op.attrs.parts as number;
     const threads = options.safe ? 1 : THREADS;
-    const sizes = region.body.params.map((p) => numel(p.value.type));
-    const fours = !options.safe && sizes.every(byFour);
-    const loops = region.body.params.flatMap((_, i) => {
-      const count = words.named(`N${i}`, fours ? quotient(sizes[i]!, 4)! : sizes[i]!);
+    // Of the operands, those that are squared; a sum that goes on, which is where the result goes; and sums that others have made.
+    const before = region.params.indexOf(region.results[0]!);
+    const operands = region.body.params.flatMap(({ value }, i) =>
+      i === before ? [] : [{ size: numel(value.type), binding: region.params[i]!, squared: op.inputs.includes(value) }],
+    );
+    const fours = !options.safe && operands.every(({ size }) => byFour(size));
+    const loops = operands.flatMap(({ size, binding, squared }, i) => {
+      const count = words.named(`N${i}`, fours ? quotient(size, 4)! : size);
+      const term = squared ? (fours ? "dot(x, x)" : "x * x") : fours ? "dot(x, vec4f(1.0))" : "x";
       return [
         `for (var start = first; start < ${count}; start += 64u * step) {`,
         "  var strip = 0.0;",
         `  for (var i = start; i < min(start + 64u * step, ${count}); i += step) {`,
-        `    let x = b${region.params[i]}[i];`,
-        `    strip += ${fours ? "dot(x, x)" : "x * x"};`,
+        `    let x = b${binding}[i];`,
+        `    strip += ${term};`,
         "  }",
         "  total += strip;",
         "}",
       ];
     });
     const text = kernelText({
-      title: `squares of ${region.body.params.length} buffers`,
+      title: `squares of ${op.inputs.length} buffers`,
       bindings: region.bindings,
-      vec4: fours ? region.params : [],
+      vec4: fours ? operands.map((x) => x.binding) : [],
       words,
       consts: { THREADS: `${threads}u`, PARTS: `${parts}u` },
       sizes: {},
       hooks: [
         fnText("squares(first: u32, step: u32) -> f32", ["var total = 0.0;", ...loops, "return total;"]),
-        fnText("store(part: u32, value: f32)", [`b${region.results[0]}[part] = value;`]),
+        fnText("store(part: u32, value: f32)", [`b${region.results[0]}[part] ${before < 0 ? "=" : "+="} value;`]),
       ].join("\n"),
       file: "./kernels/squares.wgsl",
     });
