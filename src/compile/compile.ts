@@ -185,7 +185,9 @@ function compileTraced({ definition, preset, config, ...traced }: TracedFile, op
     fitted: fit?.fitted ?? [],
   });
   const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
-  const ir = loweringText(kernels, { safe: lowering.safe, choices, schedules: traced.schedules });
+  const tuning = [...(options.tuning ?? [])];
+  const made = { safe: lowering.safe, choices, ...(tuning.length > 0 ? { tuning } : {}), schedules: traced.schedules };
+  const ir = loweringText(kernels, made);
   return { bundle: { program, wgsl: lowered.wgsl, constants: bytes, ir }, report: facts, graph, kernels };
 }
 

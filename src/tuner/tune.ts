@@ -5,9 +5,10 @@
  */
 import { matmulChoices } from "../codegen/kernels/matmul.js";
 import { type Remaker, remakerOf } from "../compile/lower-again.js";
-import type { Bundle, Entry } from "../program/program.js";
+import type { Bundle, Dispatch } from "../program/program.js";
 import { deviceFacts, selectVariant } from "../runtime/device.js";
-import { Beside, type Pair, type Place } from "./beside.js";
+import { Beside, type Pair } from "./beside.js";
+import { type Place, placesOf } from "./places.js";
 import type { Measured } from "./tuning-file.js";
 
 export interface TuneOptions {
@@ -75,7 +76,7 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
   const { signal, seconds = Infinity, onChoice } = options;
   const until = performance.now() + 1000 * seconds;
   const own = make({});
-  const places = placesOf(own.program.entries[0]!);
+  const places = placesOf(own.program, own.program.entries[0]!);
   const ownTexts = textsOf(own);
   const best = new Map<string, { readonly choice: string; readonly ratio: number }>();
   const tried = new Map<string, Record<string, number>>();
@@ -99,7 +100,7 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
         wrong.push(`${choice}: ${difference}`);
         return;
       }
-      for (const [key, us] of await beside.dispatches(other, places, keys)) {
+      for (const [key, us] of await beside.dispatches(other, keys)) {
         tried.set(key, { ...tried.get(key), [choice]: us.tuned });
         const ratio = us.tuned / us.own;
         if (ratio < Math.min(CLEARLY, best.get(key)?.ratio ?? Infinity)) best.set(key, { choice, ratio });
@@ -112,13 +113,13 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
 /** The winners, measured once more as one program. */
 function confirmed(beside: Beside, make: Remaker["make"], { places, winners, tried, wrong, leftOut }: Trials): Promise<Tuned> {
   return beside.with(make({ tuning: winners }), async (other, difference) => {
-    const times = await beside.dispatches(other, places, [...places.keys()]);
-    const kernels = [...places].map(([key, { dispatch, dispatches }]): TunedKernel => {
+    const times = await beside.dispatches(other, [...places.keys()]);
+    const kernels = [...places].map(([key, { dispatches, runs }]): TunedKernel => {
       const { own: ownUs, tuned } = times.get(key)!;
       const choice = difference === undefined && tuned < CLEARLY * ownUs ? winners.get(key) : undefined;
       const found = choice === undefined ? { us: ownUs } : { choice, us: tuned };
       const ways = tried.get(key) ?? {};
-      return { key, dispatches, label: dispatch.label, ownUs, ...found, tried: Object.keys(ways).length, ways };
+      return { key, dispatches: runs, label: dispatches[0]!.label, ownUs, ...found, tried: Object.keys(ways).length, ways };
     });
     const sum = (of: "us" | "ownUs") => kernels.reduce((total, k) => total + (k.dispatches * k[of]) / 1000, 0);
     return {
@@ -132,29 +133,14 @@ function confirmed(beside: Beside, make: Remaker["make"], { places, winners, tri
   });
 }
 
-/** The first dispatch of each key, and how many there are in a run. */
-function placesOf(entry: Entry): Map<string, Place> {
-  const found = new Map<string, Place>();
-  const all = entry.segments.flatMap((segment) => segment.dispatches.map((dispatch) => ({ dispatch, repeat: segment.repeat })));
-  for (const [index, { dispatch, repeat }] of all.entries()) {
-    const { choiceKey: key } = dispatch;
-    if (key === undefined) continue;
-    const known = found.get(key) ?? { index, dispatch, dispatches: 0 };
-    found.set(key, { ...known, dispatches: known.dispatches + repeat });
-  }
-  return found;
-}
-
 type TextsOf = (made: Bundle) => Map<string, string>;
 
-/** The text of the variant that the device takes, by key. */
+/** The texts that the device takes, by key. */
 function textsOn(device: GPUDevice): TextsOf {
   const facts = deviceFacts(device);
-  return ({ program, wgsl }) =>
-    new Map(
-      [...placesOf(program.entries[0]!)].map(([key, { dispatch }]) => [
-        key,
-        wgsl[selectVariant(program.kernels[dispatch.kernel]!, program, facts).variant.file]!,
-      ]),
-    );
+  return ({ program, wgsl }) => {
+    const textOf = ({ kernel }: Dispatch): string => wgsl[selectVariant(program.kernels[kernel]!, program, facts).variant.file]!;
+    const places = [...placesOf(program, program.entries[0]!)];
+    return new Map(places.map(([key, { dispatches }]) => [key, dispatches.map(textOf).join("\n")]));
+  };
 }

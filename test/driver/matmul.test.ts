@@ -16,7 +16,7 @@ test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
     // Texts of tiles are long, and what they differ in is numbers.
-    for (const given of sample(choice, cases, choice.startsWith("workgroup") ? 1 : 3)) {
+    for (const given of sample(choice, cases, /^(workgroup|split)-/.test(choice) ? 1 : 3)) {
       const [taken] = await compare(given, { choice });
       expect(taken, `${given}`).toBe(choice);
     }

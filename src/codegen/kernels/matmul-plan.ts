@@ -99,7 +99,7 @@ export function planOf(region: Region, shape: MatmulShape): MatmulPlan {
 }
 
 /** Sizes and strides of a matmul as words of the uniform, always in the same places: one text serves all shapes. */
-function matmulWords(s: MatmulShape): { words: Words; sizes: Record<string, string> } {
+export function matmulWords(s: MatmulShape): { words: Words; sizes: Record<string, string> } {
   const words = new Words();
   const sizes: Record<string, string> = {};
   const put = (name: string, size: Size) => {

@@ -94,7 +94,8 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       MEMORY: count(memory),
       ...riding.consts,
     },
-    sizes,
+    // All of K, unless the plan has a part of it.
+    sizes: { K_FROM: "0u", K_TO: sizes.K!, ...sizes },
     hooks: `${hooks}\n${riding.hooks}`,
     file: "./kernels/matmul-workgroup.wgsl",
   });

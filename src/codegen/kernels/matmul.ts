@@ -9,6 +9,7 @@ import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
+import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
 import {
   FEW_ROWS,
@@ -29,6 +30,14 @@ interface Design extends Choice {
 }
 
 const withoutSums = (plan: MatmulPlan): boolean => plan.shape.fold.sums.length === 0;
+
+/** Tiles whose parts of K are products of their own, by the choice's name; the larger reads less, the smaller divides less. */
+const splitTiles: ReadonlyMap<string, Tile> = new Map(
+  ["workgroup-64x64-k2", "workgroup-32x32-k8"].map((name) => {
+    const tile = workgroupTiles.find((candidate) => tileName(candidate) === name)!;
+    return [splitName(tile), tile];
+  }),
+);
 
 export const matmulChoices: readonly Design[] = [
   {
@@ -61,6 +70,12 @@ export const matmulChoices: readonly Design[] = [
     doc: `matrix units on f16 operands${tile.slices === 1 ? "" : `, K in ${tile.slices} parts`}; only where the device has them`,
     needs: [MATRICES],
     variants: (plan: MatmulPlan) => matrixVariants(plan, tile),
+  })),
+  ...[...splitTiles.keys()].map((name) => ({
+    name,
+    doc: "K divided among workgroups, whose parts a second kernel adds; where tiles are few and K is long",
+    // Two kernels, made before there are variants; where K is not divided the choice is left to us.
+    variants: () => [],
   })),
   {
     name: "register-4x4",
@@ -141,7 +156,12 @@ export const matmul: Family = {
     const found = matmulShape(region);
     if (!found) return undefined;
     const choiceKey = matmulKey(region, found);
-    const choice = options.choices?.matmul ?? options.tuning?.get(choiceKey);
+    const wanted = options.choices?.matmul ?? options.tuning?.get(choiceKey);
+    const tile = splitTiles.get(wanted ?? "");
+    const parts = tile && partsOf(region, found, tile, ENOUGH_THREADS);
+    const divided = parts && splitK(region, found, tile, parts);
+    if (divided) return { ...divided, choiceKey };
+    const choice = tile ? undefined : wanted;
     const few = choice === undefined ? ofFewRows(found, region) : undefined;
     const shape = few ?? found;
     const plan = planOf(region, shape);
