@@ -4,6 +4,9 @@ import { type Diagnostic, DitError, fail } from "../diagnostics/diagnostic.js";
 import type { Profile } from "../program/program.js";
 import type { CompileOptions } from "./compile.js";
 
+/** Texts beyond this are nothing to choose: a driver's time to compile grows faster than the text, up to minutes. */
+export const MOST_TEXT = 56_000;
+
 /** Every family's choices, as the command line takes them. */
 const offered = families.flatMap(({ name, choices = [] }) => choices.map((choice) => `${name}=${choice.name}`));
 

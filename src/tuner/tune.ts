@@ -4,6 +4,7 @@
  * winners together are one more program, which is held beside it the same way: who won by luck is found out there.
  */
 import { matmulChoices } from "../codegen/kernels/matmul.js";
+import { MOST_TEXT } from "../compile/choices.js";
 import { type Remaker, remakerOf } from "../compile/lower-again.js";
 import type { Bundle, Dispatch } from "../program/program.js";
 import { deviceFacts, selectVariant } from "../runtime/device.js";
@@ -45,8 +46,6 @@ export interface TunedKernel extends Measured {
   readonly ways: Readonly<Record<string, number>>;
 }
 
-/** Text beyond this is not tried: a driver's time to compile grows faster than the text, up to minutes. */
-const MOST_TEXT = 56_000;
 /** A way must be so much faster than the compiler's own choice: less is noise, and a choice that says nothing. */
 const CLEARLY = 0.97;
 /** Errors: those of `remakerOf` and `createSession`. */
