@@ -3,10 +3,11 @@
  * its own, and held beside the compiler's own choice (beside.ts): first its numbers, and only then its time, dispatch by dispatch. The
  * winners together are one more program, which is held beside it the same way: who won by luck is found out there.
  */
-import { matmulChoices } from "../codegen/kernels/matmul.js";
+import { matmulChoices, withBaked } from "../codegen/kernels/matmul.js";
 import { MOST_TEXT } from "../compile/choices.js";
 import { type Remaker, remakerOf } from "../compile/lower-again.js";
 import type { Bundle, Dispatch } from "../program/program.js";
+import { evaluate } from "../program/size.js";
 import { deviceFacts, selectVariant } from "../runtime/device.js";
 import { Beside, type Pair } from "./beside.js";
 import { type Place, placesOf } from "./places.js";
@@ -46,6 +47,8 @@ export interface TunedKernel extends Measured {
   readonly ways: Readonly<Record<string, number>>;
 }
 
+/** Kinds of work that are tried with their sizes in the text, too. */
+const MOST_BAKED = 16;
 /** A way must be so much faster than the compiler's own choice: less is noise, and a choice that says nothing. */
 const CLEARLY = 0.97;
 /** Errors: those of `remakerOf` and `createSession`. */
@@ -81,20 +84,20 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
   const tried = new Map<string, Record<string, number>>();
   const wrong: string[] = [];
   const leftOut: string[] = [];
-  for (const { name: choice } of matmulChoices) {
+  const attempt = async (choice: string, among: readonly string[], choiceOf: (key: string) => string): Promise<void> => {
     if (signal?.aborted || performance.now() > until) {
       leftOut.push(`${choice}: ${signal?.aborted ? "stopped" : "no time left"}`);
-      continue;
+      return;
     }
-    const texts = textsOf(make({ choices: { matmul: choice } }));
-    const differing = [...places.keys()].filter((key) => texts.get(key) !== ownTexts.get(key));
+    const texts = textsOf(make({ tuning: new Map(among.map((key) => [key, choiceOf(key)])) }));
+    const differing = among.filter((key) => texts.get(key) !== ownTexts.get(key));
     const keys = differing.filter((key) => texts.get(key)!.length <= MOST_TEXT);
     if (keys.length < differing.length) {
       leftOut.push(`${choice}: ${differing.length - keys.length} kernels whose text is longer than ${MOST_TEXT} letters`);
     }
-    if (keys.length === 0) continue;
+    if (keys.length === 0) return;
     onChoice?.(choice, keys.length);
-    await beside.with(make({ tuning: new Map(keys.map((key) => [key, choice])) }), async (other, difference) => {
+    await beside.with(make({ tuning: new Map(keys.map((key) => [key, choiceOf(key)])) }), async (other, difference) => {
       if (difference !== undefined) {
         wrong.push(`${choice}: ${difference}`);
         return;
@@ -102,10 +105,20 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
       for (const [key, us] of await beside.dispatches(other, keys)) {
         tried.set(key, { ...tried.get(key), [choice]: us.tuned });
         const ratio = us.tuned / us.own;
-        if (ratio < Math.min(CLEARLY, best.get(key)?.ratio ?? Infinity)) best.set(key, { choice, ratio });
+        if (ratio < Math.min(CLEARLY, best.get(key)?.ratio ?? Infinity)) best.set(key, { choice: choiceOf(key), ratio });
       }
     });
-  }
+  };
+  for (const { name } of matmulChoices) await attempt(name, [...places.keys()], () => name);
+  // A kernel for each shape: of the heaviest, and of the best design alone.
+  const macs = ({ dispatches, runs }: Place): number => runs * evaluate(dispatches[0]!.work.macs, options.batch);
+  const heaviest = [...places].sort(([, x], [, y]) => macs(y) - macs(x)).slice(0, MOST_BAKED);
+  const winner = new Map([...best].map(([key, { choice }]) => [key, choice]));
+  await attempt(
+    "baked",
+    heaviest.map(([key]) => key),
+    (key) => withBaked(winner.get(key)),
+  );
   return { places, winners: new Map([...best].map(([key, { choice }]) => [key, choice])), tried, wrong, leftOut };
 }
 

@@ -91,16 +91,17 @@ export interface MatmulPlan {
   readonly riding: { readonly consts: Readonly<Record<string, string>>; readonly hooks: string };
 }
 
-export function planOf(region: Region, shape: MatmulShape): MatmulPlan {
-  const { words, sizes } = matmulWords(shape);
+/** `baked`: with sizes in the text. */
+export function planOf(region: Region, shape: MatmulShape, baked = false): MatmulPlan {
+  const { words, sizes } = matmulWords(shape, baked);
   const loops = shape.fold.outer.map((l) => loopText(shape, l, sizes));
   const finish = shape.fold.finish(words);
   return { region, shape, words, sizes, finish, loops, riding: ridingHooks(shape, loops, words) };
 }
 
 /** Sizes and strides of a matmul as words of the uniform, always in the same places: one text serves all shapes. */
-export function matmulWords(s: MatmulShape): { words: Words; sizes: Record<string, string> } {
-  const words = new Words();
+export function matmulWords(s: MatmulShape, baked = false): { words: Words; sizes: Record<string, string> } {
+  const words = new Words(baked);
   const sizes: Record<string, string> = {};
   const put = (name: string, size: Size) => {
     sizes[name] = words.named(name, size);

@@ -85,6 +85,19 @@ export const matmulChoices: readonly Design[] = [
 ];
 
 /**
+ * Any design with the sizes that no batch changes as numbers in its text, where a driver can fold them and unroll by them: a pipeline for each
+ * shape, where one serves all. Alone it is the compiler's own design so.
+ */
+const BAKED = "baked";
+export const withBaked = (choice: string | undefined): string => (choice === undefined ? BAKED : `${choice}+${BAKED}`);
+/** What a choice names: a design, undefined for the compiler's own, and whether its sizes stand in the text. */
+export function designOf(choice: string | undefined): { readonly design: string | undefined; readonly baked: boolean } {
+  if (choice === BAKED) return { design: undefined, baked: true };
+  const baked = choice?.endsWith(`+${BAKED}`) ?? false;
+  return { design: baked ? choice!.slice(0, -BAKED.length - 1) : choice, baked };
+}
+
+/**
  * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least. On an NVIDIA H200
  * that was the fastest of those tried, or within about a fifth of it, for the products of DiT-S/4 and of a training step of `small`.
  */
@@ -150,13 +163,13 @@ function variantsOf(plan: MatmulPlan, few: boolean, choice: string | undefined, 
 export const matmul: Family = {
   name: "matmul",
   doc: "Matrix products, in several designs.",
-  choices: matmulChoices,
+  choices: [...matmulChoices, { name: BAKED, doc: "sizes in the text; as +baked behind any other" }],
   lower: (region, options) => {
     if (options.safe) return undefined;
     const found = matmulShape(region);
     if (!found) return undefined;
     const choiceKey = matmulKey(region, found);
-    const wanted = options.choices?.matmul ?? options.tuning?.get(choiceKey);
+    const { design: wanted, baked } = designOf(options.choices?.matmul ?? options.tuning?.get(choiceKey));
     const tile = splitTiles.get(wanted ?? "");
     const parts = tile && partsOf(region, found, tile, ENOUGH_THREADS);
     const divided = parts && splitK(region, found, tile, parts);
@@ -164,7 +177,7 @@ export const matmul: Family = {
     const choice = tile ? undefined : wanted;
     const few = choice === undefined ? ofFewRows(found, region) : undefined;
     const shape = few ?? found;
-    const plan = planOf(region, shape);
+    const plan = planOf(region, shape, baked);
     return {
       family: "matmul",
       words: plan.words,
