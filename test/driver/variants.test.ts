@@ -73,7 +73,9 @@ test("each gives the numbers of the compiler's own", async () => {
   const own = await gradients(bundle);
   expect(own.taken).toBe(0);
   for (const way of sample("variants", [0, 1, 2], 1)) {
-    const choices: VariantChoices = Object.fromEntries(variants.works.map(({ key, ways }) => [key, ways[way]!.choice]));
+    const choices: VariantChoices = Object.fromEntries(
+      sample("works", variants.works, 3).map(({ key, ways }) => [key, ways[way]!.choice]),
+    );
     const made = withVariants(bundle, variants, choices);
     expect(made.program.hash).not.toBe(bundle.program.hash);
     const other = await gradients(made);
@@ -89,13 +91,15 @@ test("each gives the numbers of the compiler's own", async () => {
 
 test("they are measured where one asks for it, and what is chosen can be taken", async () => {
   const heard: number[] = [];
-  const { choices, measured } = await selectVariants(bundle, variants, dawn.device, {
+  // Two kinds of work: a driver compiles every way of each.
+  const some = { ...variants, works: variants.works.slice(0, 2) };
+  const { choices, measured } = await selectVariants(bundle, some, dawn.device, {
     rounds: 1,
     onWay: (done) => heard.push(done),
   });
   expect(heard).toEqual([0, 1, 2, 3]);
-  expect(Object.keys(measured).sort()).toEqual(variants.works.map(({ key }) => key).sort());
-  for (const { key, ways } of variants.works) {
+  expect(Object.keys(measured).sort()).toEqual(some.works.map(({ key }) => key).sort());
+  for (const { key, ways } of some.works) {
     expect(measured[key]!.own).toBeGreaterThan(0);
     expect(Object.keys(measured[key]!.ways)).toEqual(ways.map(({ choice }) => choice));
   }
