@@ -26,9 +26,15 @@ for (const file of readdirSync("src", { recursive: true })) {
 }
 if (existsSync("src/runtime/web.ts")) {
   const { rolldown } = await import("rolldown");
-  const build = await rolldown({ input: "dist/runtime/web.js", platform: "browser" });
-  await build.write({ file: "dist/runtime/web.bundle.js", format: "esm", minify: false });
-  await build.close();
+  // What goes with variants lies beside the runtime in a bundle, and takes what it needs from there.
+  for (const [name, external] of [
+    ["web", []],
+    ["variants", ["./index.js"]],
+  ]) {
+    const build = await rolldown({ input: `dist/runtime/${name}.js`, platform: "browser", external });
+    await build.write({ file: `dist/runtime/${name}.bundle.js`, format: "esm", minify: false });
+    await build.close();
+  }
 }
 if (existsSync("dist/cli/main.js")) chmodSync("dist/cli/main.js", 0o755);
 mkdirSync(dirname(note), { recursive: true });

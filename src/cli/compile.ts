@@ -21,6 +21,7 @@ interface Flags {
   readonly choose: readonly string[];
   readonly tuning?: string;
   readonly tuningFor?: string;
+  readonly variants?: number;
   readonly json?: boolean;
 }
 
@@ -57,6 +58,11 @@ export function register(program: Command, io: Io): void {
     )
     .option("--tuning <file>", "take the choices that `dit-compile tune` found on an adapter")
     .option("--tuning-for <words>", "which adapter of the tuning file: words of its name; default: its only one")
+    .option(
+      "--variants <k>",
+      "with -o: up to k other ways of each heavy kernel, 1 to 8, in a file that a page may choose from (docs/tuning.md)",
+      wholeNumber("--variants"),
+    )
     .addOption(jsonOption())
     .action((model: string, flags: Flags) =>
       compileCommand(
@@ -105,6 +111,9 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
       help: "give --batch, like --batch 16 with --set accumulate=16",
     });
   }
+  if (flags.variants !== undefined && flags.output === undefined) {
+    fail("DIT7001", "--variants is about the files of a bundle", { help: "name its folder with -o" });
+  }
   const tuning = flags.tuning === undefined ? undefined : await tuned(flags.tuning, flags.tuningFor);
   const compiled = await compile(model, {
     set: flags.set,
@@ -117,6 +126,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     ...(flags.dtype === undefined ? {} : { dtype: flags.dtype }),
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),
     ...(tuning ? { tuning: tuning.choices } : {}),
+    ...(flags.variants === undefined ? {} : { variants: flags.variants }),
     after: (pass, module) => {
       if (printAfter === pass || printAfter === "all") io.out(`// after ${pass}\n${printModule(module)}\n`);
     },

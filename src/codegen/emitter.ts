@@ -19,14 +19,21 @@ export class Words {
   readonly sizes: Size[] = [];
   private readonly at = new Map<string, string>();
 
+  /** `baked`: sizes that no batch changes stand in the text, which is then of these sizes alone. */
+  constructor(private readonly baked = false) {}
+
   /** WGSL that reads the size at run time. */
   readonly size = (s: Size): string => {
     if (sameSize(s, 0) || sameSize(s, 1)) return `${s as number}u`;
-    return this.fresh(printSize(s), s);
+    return this.literal(s) ?? this.fresh(printSize(s), s);
   };
 
   /** A word under a name of its own, so that equal numbers with different meanings keep one text. */
-  readonly named = (name: string, s: Size): string => this.fresh(name, s);
+  readonly named = (name: string, s: Size): string => this.literal(s) ?? this.fresh(name, s);
+
+  private literal(s: Size): string | undefined {
+    return this.baked && typeof s === "number" && s >= 0 ? `${s}u` : undefined;
+  }
 
   private fresh(id: string, s: Size): string {
     const known = this.at.get(id);

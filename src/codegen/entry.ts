@@ -19,22 +19,13 @@ import type { SquaresBeside } from "./kernel.js";
 import { labelOf } from "./labels.js";
 import { type PlaceHost, Places } from "./places.js";
 import type { Binding, Region } from "./region.js";
+import { dispatchesOf, type RegionKernel } from "./region-kernel.js";
 import { type Rider, type RidingSquares, ridingSquares, withSquares } from "./riding-squares.js";
 import { squaresKernels } from "./squares-kernels.js";
 import { inFull } from "./stored.js";
-import { type BodyWork, type StorageWork, together, total, workOf } from "./work.js";
+import { type StorageWork, together, workOf } from "./work.js";
 
 const alwaysWritable: readonly StorageKind[] = ["activation", "output", "state", "gradient"];
-
-/** The kernel of a region, and how it is run; `id` makes it one of the program's, if its like is not there yet. */
-export interface RegionKernel {
-  readonly key: string;
-  readonly uniforms: readonly Size[];
-  readonly extent: readonly Size[];
-  readonly choiceKey?: string;
-  readonly work: BodyWork;
-  readonly id: () => number;
-}
 
 /** The update of one weight: a dispatch for it alone, and the kernel that is right when it runs for a whole pack. */
 interface Held {
@@ -80,7 +71,7 @@ interface DispatchOptions {
 export class EntryFn {
   private readonly at = new Map<Value, number>();
   private readonly dispatches: Dispatch[] = [];
-  /** Of each dispatch; updates of a whole pack are one for each weight. */
+  /** Of each dispatch; updates of a whole pack are one for each weight, and of a part of a product there is none. */
   private readonly computations: (readonly Computation[])[] = [];
   private readonly bodies: ReadonlyMap<string, Fn>;
   private readonly places: Places;
@@ -235,10 +226,14 @@ export class EntryFn {
 
   private pushKernel(held: Omit<Held, "ofPack">, computations: readonly Computation[] = [held.computes]): void {
     const { kernel, bindings, label, work } = held;
-    const { id, uniforms, extent, choiceKey } = kernel;
-    const key = choiceKey === undefined ? {} : { choiceKey };
-    this.push({ kernel: id(), bindings, uniforms, extent, label, ...key, work: total(work) });
-    this.computations.push(computations);
+    const memory = (length: Size): number =>
+      this.host.storage("activation", `${this.entryName}.parts`, { dtype: "f32", axes: ["part"], shape: [length] });
+    const dispatches = dispatchesOf(kernel, bindings, label, work, memory);
+    for (const [i, dispatch] of dispatches.entries()) {
+      this.push(dispatch);
+      // The last of them has made it.
+      this.computations.push(i === dispatches.length - 1 ? computations : []);
+    }
   }
 
   private push(dispatch: Dispatch): void {

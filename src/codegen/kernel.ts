@@ -11,14 +11,23 @@ import { storedType, type Words } from "./emitter.js";
 import type { Binding, Region } from "./region.js";
 import { convertHalves, hasHalves, hasPairs, UNPACK } from "./stored.js";
 
-/** What a family makes of a region: the variants, from most demanding to least, and the sizes they share. */
-export interface Lowered {
+/** One kernel: the variants, from most demanding to least, and the sizes they share. */
+export interface Stage {
   readonly family: string;
   readonly variants: readonly LoweredVariant[];
   readonly words: Words;
   readonly extent: readonly Size[];
+  /** The bindings of the region that it has, where it works with others on one region; default: all. */
+  readonly binds?: readonly number[];
+}
+
+/** What a family makes of a region. */
+export interface Lowered extends Stage {
   /** Where the family has choices: what one is remembered by, see choice-key.ts. */
   readonly choiceKey?: string;
+  /** A kernel that runs before this one, and how many f32 it leaves for this one, in memory that both bind last. */
+  readonly before?: Stage;
+  readonly between?: Size;
 }
 
 export interface LoweredVariant {

@@ -11,11 +11,12 @@ import type { TensorType } from "../ir/types.js";
 import type { Effect, Entry, Kernel, Port, Storage, StorageKind } from "../program/program.js";
 import { add, type Size } from "../program/size.js";
 import type { Computation } from "./computation.js";
-import { EntryFn, type RegionKernel } from "./entry.js";
-import type { FamilyOptions, Lowered, SquaresBeside } from "./kernel.js";
+import { EntryFn } from "./entry.js";
+import type { FamilyOptions, SquaresBeside, Stage } from "./kernel.js";
 import { families } from "./kernels/index.js";
 import { type Pack, planPacks } from "./packs.js";
 import type { Region } from "./region.js";
+import type { RegionKernel, StageKernel } from "./region-kernel.js";
 import { workOfBody } from "./work.js";
 
 /** An entry of the Program as a list of functions of the module; state goes from one to the next by name. */
@@ -230,22 +231,38 @@ class Lowering {
     for (const family of families) {
       const made = family.lower({ ...region, batch: this.options.batch }, this.options);
       if (!made) continue;
-      const effects = effectsOf(region);
-      const key = [...effects, ...made.variants.map((v) => v.text)].join("\0");
-      const access = region.bindings.map((b) => b.access);
+      const { choiceKey, before, between } = made;
       return {
-        key,
-        uniforms: made.words.sizes,
-        extent: made.extent,
-        ...(made.choiceKey === undefined ? {} : { choiceKey: made.choiceKey }),
+        ...this.stage(made, region, "read"),
+        ...(choiceKey === undefined ? {} : { choiceKey }),
+        ...(before === undefined ? {} : { before: this.stage(before, region, "write"), between: between! }),
         work: workOfBody(stored),
-        id: () => this.kernelId(key, made, access, effects),
       };
     }
     throw new InternalError(`no kernel family takes ${label}`);
   }
 
-  private kernelId(key: string, made: Lowered, access: Kernel["access"], effects: readonly Effect[]): number {
+  /** `parts`: what it does with the memory between two kernels, where it is one of them. */
+  private stage(made: Stage, region: Region, parts: Effect): StageKernel {
+    const { binds } = made;
+    const of = <T>(all: readonly T[], last: T): readonly T[] =>
+      binds === undefined ? all : [...binds.map((i) => all[i]!), last];
+    const effects = of(effectsOf(region), parts);
+    const access = of(
+      region.bindings.map((b) => b.access),
+      "read_write",
+    );
+    const key = [...effects, ...made.variants.map((v) => v.text)].join("\0");
+    return {
+      key,
+      uniforms: made.words.sizes,
+      extent: made.extent,
+      ...(binds === undefined ? {} : { binds }),
+      id: () => this.kernelId(key, made, access, effects),
+    };
+  }
+
+  private kernelId(key: string, made: Stage, access: Kernel["access"], effects: readonly Effect[]): number {
     const known = this.kernelIds.get(key);
     if (known !== undefined) return known;
     const id = this.kernels.length;

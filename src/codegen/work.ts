@@ -5,7 +5,7 @@
 import { costOf, neverMore, type Traffic, trafficOf, typeBytes } from "../ir/cost.js";
 import type { Fn } from "../ir/graph.js";
 import type { Work } from "../program/program.js";
-import { add, type Size } from "../program/size.js";
+import { add, mul, type Size, sub } from "../program/size.js";
 import { inFull } from "./stored.js";
 
 export interface StorageWork {
@@ -59,6 +59,19 @@ export function together(works: readonly StorageWork[], part: (storage: number) 
     read: merged(({ read }) => read),
     written: merged(({ written }) => written),
   };
+}
+
+/**
+ * The work of two kernels that share one body: the contraction is the first one's, with what of `first` the body reads, and all else the
+ * second's. What lies between them is how it is done, and not counted.
+ */
+export function divided(work: StorageWork, first: readonly number[]): [StorageWork, StorageWork] {
+  const { macs, flops, read, written } = work;
+  const reads = (own: boolean) => new Map([...read].filter(([id]) => first.includes(id) === own));
+  return [
+    { macs, flops: mul(2, macs), read: reads(true), written: new Map() },
+    { macs: 0, flops: sub(flops, mul(2, macs)), read: reads(false), written },
+  ];
 }
 
 export const total = ({ macs, flops, read, written }: StorageWork): Work => ({

@@ -11,16 +11,19 @@ import { fail } from "../diagnostics/diagnostic.js";
 import { makeFolder, refuseSystem } from "../formats/files.js";
 import { type Bundle, FORMAT } from "../program/program.js";
 import { declarations } from "./declarations.js";
-import { indexScript } from "./index-script.js";
+import { indexScript, variantFiles } from "./index-script.js";
 import { readableJson } from "./text.js";
 
 /** What a bundle folder consists of at its top; all else in it is the user's. */
-const OWN = new Set(["program.json", "constants.bin", "kernels.ir", "index.js", "index.d.ts", "package.json", "kernels"]);
+const OWN = new Set([
+  ...["program.json", "constants.bin", "kernels.ir", "index.js", "index.d.ts", "package.json", "kernels"],
+  ...["variants.json", "variants.js"],
+]);
 const NOT_OURS = "name a new folder, or one that dit-compile wrote";
 
 /** Every file of a bundle by its path, in a fixed order. Same bundle, same bytes. */
 export function bundleFiles(bundle: Bundle, runtime?: string): Map<string, string | Uint8Array> {
-  const { program, wgsl, constants, ir } = bundle;
+  const { program, wgsl, constants, ir, variants } = bundle;
   return new Map<string, string | Uint8Array>([
     ["program.json", `${readableJson(program)}\n`],
     ["constants.bin", constants],
@@ -29,6 +32,7 @@ export function bundleFiles(bundle: Bundle, runtime?: string): Map<string, strin
     ["index.d.ts", declarations(program)],
     // Without it Node takes index.js for CommonJS.
     ["package.json", `${JSON.stringify({ private: true, type: "module", main: "index.js", types: "index.d.ts" }, null, 2)}\n`],
+    ...(variants === undefined ? [] : variantFiles(program, variants)),
     ...Object.entries(wgsl),
   ]);
 }

@@ -30,6 +30,7 @@ import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
 import { loweringText } from "./lower-again.js";
 import { type Report, report } from "./report.js";
 import { HALVES, loweringLimits, targetProfile } from "./target.js";
+import { checkedVariants, makeVariants } from "./variants.js";
 
 export interface CompileOptions {
   /** One of the model file's presets; default: its default preset. */
@@ -59,6 +60,8 @@ export interface CompileOptions {
   readonly choices?: Readonly<Record<string, string>>;
   /** Choices for single dispatches by their keys, as a tuning file has them for an adapter; `choices` go before them. */
   readonly tuning?: ReadonlyMap<string, string>;
+  /** Up to so many other ways of each heavy kernel go along, in a file of their own: 1 to 8. */
+  readonly variants?: number;
   /** Sees the module after each pass; "trace" first. */
   readonly after?: (pass: string, module: Module) => void;
   /** Verify the module after each pass, which takes longer, or after the last alone (default). */
@@ -127,6 +130,7 @@ function compileTraced({ definition, preset, config, ...traced }: TracedFile, op
   const choices = checkedChoices(options.choices ?? {});
   const needed = [...(options.dtype === "f16" ? [HALVES] : []), ...neededFeatures(choices, options)];
   const profile = targetProfile(options.target ?? "web", needed);
+  const ways = options.variants === undefined ? undefined : checkedVariants(options.variants, options.safe ?? false);
   const graph: Module = { stage: "graph", fns: traced.fns.map((t) => t.fn) };
 
   const stages: { pass: string; module: Module }[] = [{ pass: "trace", module: graph }];
@@ -185,8 +189,14 @@ function compileTraced({ definition, preset, config, ...traced }: TracedFile, op
     fitted: fit?.fitted ?? [],
   });
   const program: Program = { ...unhashed, hash, report: facts as unknown as Record<string, unknown> };
-  const ir = loweringText(kernels, { safe: lowering.safe, choices, schedules: traced.schedules });
-  return { bundle: { program, wgsl: lowered.wgsl, constants: bytes, ir }, report: facts, graph, kernels };
+  const tuning = [...(options.tuning ?? [])];
+  const made = { safe: lowering.safe, choices, ...(tuning.length > 0 ? { tuning } : {}), schedules: traced.schedules };
+  const ir = loweringText(kernels, made);
+  const bundle: Bundle = {
+    ...{ program, wgsl: lowered.wgsl, constants: bytes, ir },
+    ...(ways === undefined ? {} : { variants: makeVariants(ways, kernels, traced.schedules, lowering, lowered, hash) }),
+  };
+  return { bundle, report: facts, graph, kernels };
 }
 
 function checkedBatch(batch: number): number {

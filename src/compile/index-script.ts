@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fail, InternalError } from "../diagnostics/diagnostic.js";
 import type { Program } from "../program/program.js";
+import type { Variants } from "../program/variants.js";
 
 /** `// …` at the top of generated files. */
 export const titleOf = ({ hash, model }: Program): string =>
@@ -23,9 +24,15 @@ export function indexScript(program: Program, runtime = runtimeText()): string {
   );
 }
 
+/** Beside index.js where there are variants: the file, and what fetches, measures and applies them. */
+export const variantFiles = (program: Program, variants: Variants): (readonly [string, string])[] => [
+  ["variants.json", `${JSON.stringify(variants)}\n`],
+  ["variants.js", [titleOf(program), runtimeText("variants")].join("\n")],
+];
+
 /** Made by the build; a run from source takes the last build's. */
-function runtimeText(): string {
-  const places = ["../runtime/web.bundle.js", "../../dist/runtime/web.bundle.js"].map((path) => new URL(path, import.meta.url));
+function runtimeText(name: "web" | "variants" = "web"): string {
+  const places = ["../runtime", "../../dist/runtime"].map((path) => new URL(`${path}/${name}.bundle.js`, import.meta.url));
   const found = places.find((place) => existsSync(place));
   if (!found) return fail("DIT7014", "the bundled runtime is missing from this installation", { help: "npm run build" });
   return readFileSync(found, "utf8");

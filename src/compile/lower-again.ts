@@ -13,6 +13,8 @@ import { loweringLimits } from "./target.js";
 interface Made {
   readonly safe: boolean;
   readonly choices: Readonly<Record<string, string>>;
+  /** By keys; absent without. */
+  readonly tuning?: readonly (readonly [key: string, choice: string])[];
   readonly schedules: readonly ScheduleSpec[];
 }
 
@@ -35,9 +37,10 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
   const { program, ir } = bundle;
   const entry = program.entries.find((candidate) => candidate.name === name);
   if (!entry) return noEntry(program, name);
-  const { module, safe, choices: all, schedules } = parsed(irOf(ir));
+  const { module, schedules, ...made } = parsed(irOf(ir));
+  const { safe } = made;
   // What was chosen for a whole family would go before any choice for single dispatches.
-  const { matmul: _, ...choices } = all;
+  const { matmul: _, ...choices } = made.choices;
   const schedule = schedules.filter((candidate) => candidate.name === name);
   const make: Remaker["make"] = (how) => {
     const lowered = lower(module, schedule, {
@@ -61,12 +64,11 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
     const remade: Program = { ...program, batch, storages, kernels, entries, parameters, constants };
     return { program: remade, wgsl, constants: bundle.constants };
   };
-  // Kernels may be others, of other choices; the work is the same.
+  // The same choices make the same dispatches.
   const works = (e: Entry | undefined): string =>
-    JSON.stringify(
-      e?.segments.map((s) => s.dispatches.map(({ choiceKey, work }) => [batch === program.batch && choiceKey, work])),
-    );
-  if (schedule.length === 0 || works(make({}).program.entries[0]) !== works(entry)) return otherVersion();
+    JSON.stringify(e?.segments.map((s) => s.dispatches.map(({ choiceKey, work }) => [choiceKey, work])));
+  const again = lower(module, schedule, { ...asMade(made), batch: program.batch, ...loweringLimits(program.profile) });
+  if (schedule.length === 0 || works(again.entries[0]) !== works(entry)) return otherVersion();
   return { entry, make };
 }
 
@@ -75,9 +77,8 @@ export function remakerOf(bundle: Bundle, name: string, batch: number): Remaker 
  * bundle).
  */
 export function computationsOf({ program, ir }: Bundle): LoweredProgram["computations"] {
-  const { schedules, module, ...how } = parsed(irOf(ir));
-  const lowered = lower(module, schedules, { ...how, batch: program.batch, ...loweringLimits(program.profile) });
-  // Kernels may be others, of a tuning file; what they work on and compute is the same.
+  const { schedules, module, ...made } = parsed(irOf(ir));
+  const lowered = lower(module, schedules, { ...asMade(made), batch: program.batch, ...loweringLimits(program.profile) });
   const plan = (entries: readonly Entry[]) =>
     entries.map((e) => e.segments.map((s) => s.dispatches.map(({ bindings, work }) => [bindings, work])));
   // Text gives values names of its own.
@@ -86,6 +87,8 @@ export function computationsOf({ program, ir }: Bundle): LoweredProgram["computa
   const right = same(places(lowered.storages), places(program.storages)) && same(plan(lowered.entries), plan(program.entries));
   return right ? lowered.computations : otherVersion();
 }
+
+const asMade = ({ safe, choices, tuning }: Omit<Made, "schedules">) => ({ safe, choices, tuning: new Map(tuning) });
 
 const noEntry = ({ entries }: Program, name: string): never =>
   fail("DIT7020", `the bundle has no entry "${name}"`, { help: `its entries are ${entries.map((e) => e.name).join(", ")}` });

@@ -30,6 +30,22 @@ export async function readBundle(dir: string): Promise<Bundle> {
   return { program, wgsl, constants, ...(ir === undefined ? {} : { ir }) };
 }
 
+/**
+ * Other ways of a bundle's kernels, for `selectVariants` and `withVariants`, which check them. Error: DIT7012 (it has none, or it is no JSON).
+ */
+export async function readVariants(dir: string): Promise<unknown> {
+  const file = join(dir, "variants.json");
+  if (!(await stat(file).catch(() => undefined))) {
+    fail("DIT7012", `${dir} has no variants`, { help: "compile the model again, with --variants" });
+  }
+  const written = await text(file);
+  try {
+    return JSON.parse(written);
+  } catch (error) {
+    return fail("DIT7012", `${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 /** Whoever only runs a bundle may have left it out. */
 async function readIr(file: string): Promise<string | undefined> {
   return (await stat(file).catch(() => undefined)) ? text(file) : undefined;

@@ -3,6 +3,7 @@
  * two share. Sizes stay polynomials of the batch (size.ts); the packer (pack.ts) turns them into slabs and offsets when a batch is chosen.
  */
 import type { Size } from "./size.js";
+import type { Variants } from "./variants.js";
 
 export const FORMAT = "dit-compile program";
 /** A reader refuses a newer major. */
@@ -240,6 +241,8 @@ export interface Bundle {
   readonly constants: Uint8Array;
   /** The module that the kernels were made of, and how, so that they can be made again with other choices; nothing that runs needs it. */
   readonly ir?: string;
+  /** Other ways of its heaviest kernels; for a file of their own, which nobody reads unless asked to. */
+  readonly variants?: Variants;
 }
 
 /** The WebGPU spec's guaranteed minimum: what `--target web` and `--target minimum` compile for. */

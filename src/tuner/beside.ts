@@ -4,16 +4,10 @@
  */
 import { type Clock, type Span, type Submit, workingClock } from "../profiler/clock.js";
 import { fillWeights, madeUpInputs } from "../profiler/fill.js";
-import type { Bundle, Dispatch, Entry } from "../program/program.js";
+import type { Bundle, Entry, Program } from "../program/program.js";
 import { deviceFacts } from "../runtime/device.js";
 import { createSession, type Session } from "../runtime/session.js";
-
-/** The first dispatch of some work, and how many of it there are in a run. */
-export interface Place {
-  readonly index: number;
-  readonly dispatch: Dispatch;
-  readonly dispatches: number;
-}
+import { type Place, placesOf } from "./places.js";
 
 /** Of the compiler's own choice, and of the other. */
 export interface Pair {
@@ -68,39 +62,46 @@ export class Beside {
     }
   }
 
-  /** Microseconds of one dispatch for each key. */
-  async dispatches(other: Session, places: ReadonlyMap<string, Place>, keys: readonly string[]): Promise<Map<string, Pair>> {
+  /** Microseconds of the work of each key, once. */
+  async dispatches(other: Session, keys: readonly string[]): Promise<Map<string, Pair>> {
     const found = new Map<string, Pair>();
     const note = (key: string, now: Pair): void => {
       found.set(key, fastest(found.get(key), now));
     };
+    const [ownPlaces, otherPlaces] = [this.placesIn(this.own), this.placesIn(other)];
     await this.inRounds(async (warm) => {
       if (this.whole) {
         const [own, tuned] = [await this.passOf(this.own), await this.passOf(other)];
-        const at = ({ index }: Place): Pair => ({ own: own[index]!, tuned: tuned[index]! });
-        if (warm) for (const key of keys) note(key, at(places.get(key)!));
+        const at = (times: readonly number[], { index, dispatches }: Place): number =>
+          sum(times.slice(index, index + dispatches.length));
+        if (warm)
+          for (const key of keys) note(key, { own: at(own, ownPlaces.get(key)!), tuned: at(tuned, otherPlaces.get(key)!) });
         return;
       }
       for (const key of keys) {
-        const { index } = places.get(key)!;
-        const now = { own: await this.alone(this.own, index), tuned: await this.alone(other, index) };
+        const own = await this.alone(this.own, ownPlaces.get(key)!);
+        const now = { own, tuned: await this.alone(other, otherPlaces.get(key)!) };
         if (warm) note(key, now);
       }
     });
     return found;
   }
 
-  /** Microseconds of one dispatch alone. */
-  private async alone(session: Session, index: number): Promise<number> {
-    const [span] = await this.clock.time(1, dispatchesOf(session, this.options.entry, index));
-    return microseconds(span!);
+  private placesIn({ program }: Session): Map<string, Place> {
+    return placesOf(program, entryOf(program, this.options.entry));
+  }
+
+  /** Microseconds of one piece of work alone. */
+  private async alone(session: Session, { index, dispatches }: Place): Promise<number> {
+    const spans = await this.clock.time(dispatches.length, dispatchesOf(session, this.options.entry, index));
+    return sum(spans.map(microseconds));
   }
 
   /** Microseconds of each dispatch of a pass. */
   private async passOf(session: Session): Promise<number[]> {
-    const { entry } = this.options;
-    const count = entry.segments.reduce((n, segment) => n + segment.dispatches.length, 0);
-    return (await this.clock.time(count, dispatchesOf(session, entry, 0))).map(microseconds);
+    const { segments } = entryOf(session.program, this.options.entry);
+    const count = sum(segments.map((segment) => segment.dispatches.length));
+    return (await this.clock.time(count, dispatchesOf(session, this.options.entry, 0))).map(microseconds);
   }
 
   /**
@@ -151,6 +152,10 @@ const dispatchesOf =
     await session.submit(name, undefined, { from: first + from, until: first + until, ...(timestamps ? { timestamps } : {}) });
     await session.idle();
   };
+
+const entryOf = ({ entries }: Program, { name }: Entry): Entry => entries.find((entry) => entry.name === name)!;
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0);
 
 const microseconds = ({ begin, end }: Span): number => 1000 * (end - begin);
 

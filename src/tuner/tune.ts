@@ -3,11 +3,14 @@
  * its own, and held beside the compiler's own choice (beside.ts): first its numbers, and only then its time, dispatch by dispatch. The
  * winners together are one more program, which is held beside it the same way: who won by luck is found out there.
  */
-import { matmulChoices } from "../codegen/kernels/matmul.js";
+import { matmulChoices, withBaked } from "../codegen/kernels/matmul.js";
+import { MOST_TEXT } from "../compile/choices.js";
 import { type Remaker, remakerOf } from "../compile/lower-again.js";
-import type { Bundle, Entry } from "../program/program.js";
+import type { Bundle, Dispatch } from "../program/program.js";
+import { evaluate } from "../program/size.js";
 import { deviceFacts, selectVariant } from "../runtime/device.js";
-import { Beside, type Pair, type Place } from "./beside.js";
+import { Beside, type Pair } from "./beside.js";
+import { type Place, placesOf } from "./places.js";
 import type { Measured } from "./tuning-file.js";
 
 export interface TuneOptions {
@@ -44,8 +47,8 @@ export interface TunedKernel extends Measured {
   readonly ways: Readonly<Record<string, number>>;
 }
 
-/** Text beyond this is not tried: a driver's time to compile grows faster than the text, up to minutes. */
-const MOST_TEXT = 56_000;
+/** Kinds of work that are tried with their sizes in the text, too. */
+const MOST_BAKED = 16;
 /** A way must be so much faster than the compiler's own choice: less is noise, and a choice that says nothing. */
 const CLEARLY = 0.97;
 /** Errors: those of `remakerOf` and `createSession`. */
@@ -75,50 +78,60 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
   const { signal, seconds = Infinity, onChoice } = options;
   const until = performance.now() + 1000 * seconds;
   const own = make({});
-  const places = placesOf(own.program.entries[0]!);
+  const places = placesOf(own.program, own.program.entries[0]!);
   const ownTexts = textsOf(own);
   const best = new Map<string, { readonly choice: string; readonly ratio: number }>();
   const tried = new Map<string, Record<string, number>>();
   const wrong: string[] = [];
   const leftOut: string[] = [];
-  for (const { name: choice } of matmulChoices) {
+  const attempt = async (choice: string, among: readonly string[], choiceOf: (key: string) => string): Promise<void> => {
     if (signal?.aborted || performance.now() > until) {
       leftOut.push(`${choice}: ${signal?.aborted ? "stopped" : "no time left"}`);
-      continue;
+      return;
     }
-    const texts = textsOf(make({ choices: { matmul: choice } }));
-    const differing = [...places.keys()].filter((key) => texts.get(key) !== ownTexts.get(key));
+    const texts = textsOf(make({ tuning: new Map(among.map((key) => [key, choiceOf(key)])) }));
+    const differing = among.filter((key) => texts.get(key) !== ownTexts.get(key));
     const keys = differing.filter((key) => texts.get(key)!.length <= MOST_TEXT);
     if (keys.length < differing.length) {
       leftOut.push(`${choice}: ${differing.length - keys.length} kernels whose text is longer than ${MOST_TEXT} letters`);
     }
-    if (keys.length === 0) continue;
+    if (keys.length === 0) return;
     onChoice?.(choice, keys.length);
-    await beside.with(make({ tuning: new Map(keys.map((key) => [key, choice])) }), async (other, difference) => {
+    await beside.with(make({ tuning: new Map(keys.map((key) => [key, choiceOf(key)])) }), async (other, difference) => {
       if (difference !== undefined) {
         wrong.push(`${choice}: ${difference}`);
         return;
       }
-      for (const [key, us] of await beside.dispatches(other, places, keys)) {
+      for (const [key, us] of await beside.dispatches(other, keys)) {
         tried.set(key, { ...tried.get(key), [choice]: us.tuned });
         const ratio = us.tuned / us.own;
-        if (ratio < Math.min(CLEARLY, best.get(key)?.ratio ?? Infinity)) best.set(key, { choice, ratio });
+        if (ratio < Math.min(CLEARLY, best.get(key)?.ratio ?? Infinity)) best.set(key, { choice: choiceOf(key), ratio });
       }
     });
-  }
+  };
+  for (const { name } of matmulChoices) await attempt(name, [...places.keys()], () => name);
+  // A kernel for each shape: of the heaviest, and of the best design alone.
+  const macs = ({ dispatches, runs }: Place): number => runs * evaluate(dispatches[0]!.work.macs, options.batch);
+  const heaviest = [...places].sort(([, x], [, y]) => macs(y) - macs(x)).slice(0, MOST_BAKED);
+  const winner = new Map([...best].map(([key, { choice }]) => [key, choice]));
+  await attempt(
+    "baked",
+    heaviest.map(([key]) => key),
+    (key) => withBaked(winner.get(key)),
+  );
   return { places, winners: new Map([...best].map(([key, { choice }]) => [key, choice])), tried, wrong, leftOut };
 }
 
 /** The winners, measured once more as one program. */
 function confirmed(beside: Beside, make: Remaker["make"], { places, winners, tried, wrong, leftOut }: Trials): Promise<Tuned> {
   return beside.with(make({ tuning: winners }), async (other, difference) => {
-    const times = await beside.dispatches(other, places, [...places.keys()]);
-    const kernels = [...places].map(([key, { dispatch, dispatches }]): TunedKernel => {
+    const times = await beside.dispatches(other, [...places.keys()]);
+    const kernels = [...places].map(([key, { dispatches, runs }]): TunedKernel => {
       const { own: ownUs, tuned } = times.get(key)!;
       const choice = difference === undefined && tuned < CLEARLY * ownUs ? winners.get(key) : undefined;
       const found = choice === undefined ? { us: ownUs } : { choice, us: tuned };
       const ways = tried.get(key) ?? {};
-      return { key, dispatches, label: dispatch.label, ownUs, ...found, tried: Object.keys(ways).length, ways };
+      return { key, dispatches: runs, label: dispatches[0]!.label, ownUs, ...found, tried: Object.keys(ways).length, ways };
     });
     const sum = (of: "us" | "ownUs") => kernels.reduce((total, k) => total + (k.dispatches * k[of]) / 1000, 0);
     return {
@@ -132,29 +145,14 @@ function confirmed(beside: Beside, make: Remaker["make"], { places, winners, tri
   });
 }
 
-/** The first dispatch of each key, and how many there are in a run. */
-function placesOf(entry: Entry): Map<string, Place> {
-  const found = new Map<string, Place>();
-  const all = entry.segments.flatMap((segment) => segment.dispatches.map((dispatch) => ({ dispatch, repeat: segment.repeat })));
-  for (const [index, { dispatch, repeat }] of all.entries()) {
-    const { choiceKey: key } = dispatch;
-    if (key === undefined) continue;
-    const known = found.get(key) ?? { index, dispatch, dispatches: 0 };
-    found.set(key, { ...known, dispatches: known.dispatches + repeat });
-  }
-  return found;
-}
-
 type TextsOf = (made: Bundle) => Map<string, string>;
 
-/** The text of the variant that the device takes, by key. */
+/** The texts that the device takes, by key. */
 function textsOn(device: GPUDevice): TextsOf {
   const facts = deviceFacts(device);
-  return ({ program, wgsl }) =>
-    new Map(
-      [...placesOf(program.entries[0]!)].map(([key, { dispatch }]) => [
-        key,
-        wgsl[selectVariant(program.kernels[dispatch.kernel]!, program, facts).variant.file]!,
-      ]),
-    );
+  return ({ program, wgsl }) => {
+    const textOf = ({ kernel }: Dispatch): string => wgsl[selectVariant(program.kernels[kernel]!, program, facts).variant.file]!;
+    const places = [...placesOf(program, program.entries[0]!)];
+    return new Map(places.map(([key, { dispatches }]) => [key, dispatches.map(textOf).join("\n")]));
+  };
 }

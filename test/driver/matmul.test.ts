@@ -16,12 +16,23 @@ test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
     // Texts of tiles are long, and what they differ in is numbers.
-    for (const given of sample(choice, cases, choice.startsWith("workgroup") ? 1 : 3)) {
+    for (const given of sample(choice, cases, /^(workgroup|split)-/.test(choice) ? 1 : 3)) {
       const [taken] = await compare(given, { choice });
       expect(taken, `${given}`).toBe(choice);
     }
   },
 );
+
+// Of each design's cases one, also with its sizes in the text, and at another batch than it was made for.
+test("sizes in the text", async () => {
+  const designs = forced.filter(([choice]) => !/^(subgroup|split)-/.test(choice));
+  const all = designs.flatMap(([choice, cases]) => cases.map((given) => [choice, given] as const));
+  for (const [choice, given] of sample("baked", all, 2)) {
+    const [taken] = await compare(given, { choice: `${choice}+baked`, compiledFor: 3 });
+    expect(taken, `${choice}, ${given}`).toBe(choice);
+  }
+  for (const given of sample("baked few", few, 2)) await compare(given, { choice: "baked", compiledFor: 2 });
+});
 
 test("the naive kernel gives the reference's numbers", async () => {
   // With naive kernels alone squares are added up by a kernel of their own.

@@ -13,6 +13,12 @@ test.each(forced.filter(([choice]) => choice.startsWith("subgroup")))(
   },
 );
 
+test("sizes in the text", async () => {
+  const [, cases] = forced.find(([choice]) => choice === "subgroup-tail")!;
+  for (const given of sample("baked", cases, 1))
+    expect((await compare(given, { choice: "subgroup-tail+baked" }))[0], `${given}`).toMatch(/^subgroup-/);
+});
+
 test("few rows or columns at the compile batch are right at any batch", async () => {
   for (const given of sample("few", few, 3))
     expect((await compare(given, { compiledFor: 2 })).at(-1), `${given}`).toMatch(/^few-/);

@@ -15,7 +15,7 @@ import { tensorType } from "../../src/ir/types.js";
 import { fuse } from "../../src/passes/fuse/index.js";
 import { fold, uniformWords } from "../../src/program/grid.js";
 import type { Bundle, Dispatch, Kernel, Variant } from "../../src/program/program.js";
-import { evaluate } from "../../src/program/size.js";
+import { B, evaluate, mul, type Size } from "../../src/program/size.js";
 import { type Case, inHalves } from "../gpu/matmul-cases.js";
 import { withoutMatrixUnits } from "../gpu/matrix-units.js";
 import { bundleOf } from "../gpu/run-module.js";
@@ -90,13 +90,14 @@ describe.each([
   });
 });
 
-/** dyᵀ · x and the sum of dy, or of the squares of the result, or x · Wᵀ, with more of K than a step of a tile takes. */
+/** dyᵀ · x and the sum of dy, or of the squares of the result, or x · Wᵀ, with more of K than a step of a tile takes; K grows with the batch. */
 function product(form: "nt" | "tn" | "squares", [m, n, k]: readonly [number, number, number]): Module {
   const b = new Builder();
-  const input = (name: string, axes: string, ...shape: number[]) =>
+  const input = (name: string, axes: string, ...shape: Size[]) =>
     b.param(name, "input", tensorType("f32", axes.split(" "), shape));
-  const left = form === "nt" ? input("a", "m k", m, k) : input("a", "k m", k, m);
-  const right = form === "nt" ? input("b", "n k", n, k) : input("b", "k n", k, n);
+  const terms = mul(B, k);
+  const left = form === "nt" ? input("a", "m k", m, terms) : input("a", "k m", terms, m);
+  const right = form === "nt" ? input("b", "n k", n, terms) : input("b", "k n", terms, n);
   const results = [{ name: "y", value: dot(b, left, right, { over: ["k"] }) }];
   if (form === "tn") results.push({ name: "sum", value: sum(b, left, { over: ["k"] }) });
   const module = fuse.run({ stage: "graph", fns: [b.finish("main", results)] }, {});
@@ -113,16 +114,19 @@ const products = [
 
 // Tiles in workgroup memory are one text, of many invocations: two of them, and one product for each.
 const names = matmulChoices.filter(({ needs }) => !needs).map(({ name }) => name);
-const [tiles, others] = [true, false].map((tile) => names.filter((name) => name.startsWith("workgroup") === tile));
+const isTile = (name: string): boolean => /^(workgroup|split)-/.test(name);
+const [tiles, others] = [true, false].map((tile) => names.filter((name) => isTile(name) === tile));
 
 describe.each([...others!, ...sample("races, tiles", tiles!, 2)])("matmul, %s", (choice) => {
-  test.each(sample(`races ${choice}`, products, choice.startsWith("workgroup") ? 1 : 2))("%s of %j", (form, sizes) => {
-    const bundle = bundleOf(product(form, sizes), { choices: { matmul: choice } });
+  test.each(sample(`races ${choice}`, products, isTile(choice) ? 1 : 2))("%s of %j", (form, sizes) => {
+    // At the compile batch K is long enough to be divided; at this one the first part is all of it, and a step or two.
+    const options = choice.startsWith("split") ? { batch: 64 } : {};
+    const bundle = bundleOf(product(form, sizes), { ...options, choices: { matmul: choice } });
     const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.split("-")[0] === choice.split("-")[0]);
     // The interpreter cannot read the register tiles; they have memory for sums of squares alone, added up as the workgroup tiles do it.
     if (choice.startsWith("register") && form === "squares") return;
     // Few rows carry no sums, and the other designs have no workgroup memory.
-    const has = choice.startsWith("workgroup") || (choice === "few-rows" && form === "nt");
+    const has = isTile(choice) || (choice === "few-rows" && form === "nt");
     expect(kernels).toHaveLength(has ? 1 : 0);
     for (const kernel of kernels) {
       expect(problems(bundle, kernel, kernel.text)).toEqual([]);

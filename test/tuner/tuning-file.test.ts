@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Compiled, compile } from "../../src/compile/compile.js";
-import { remakerOf } from "../../src/compile/lower-again.js";
+import { computationsOf, remakerOf } from "../../src/compile/lower-again.js";
 import type { Bundle } from "../../src/program/program.js";
+import { evaluate } from "../../src/program/size.js";
 import { differenceOf } from "../../src/tuner/beside.js";
 import { adapterName, choicesFor, mergeTuning, readTuning, type TunedAdapter } from "../../src/tuner/tuning-file.js";
 
@@ -120,6 +121,24 @@ describe("the kernels", () => {
     const [key] = [...taken(own)].find(([, variant]) => variant.startsWith("subgroup"))!;
     const tuned = remakerOf(bundle, "forward", 2).make({ tuning: new Map([[key, "register-4x4"]]) });
     expect(taken(tuned).get(key)).toBe("register-4x4");
+  });
+
+  test("of one whose products take two dispatches each: the same for a check, and undivided for the next tuning", async () => {
+    const trained = { preset: "tiny", batch: 16, entries: ["loss_and_grad"] } as const;
+    const own = (await compile("models/dit.graph.ts", trained)).bundle;
+    const keys = [...taken(own).keys()].filter((key) => /^matmul \d+x\d+x256 tn/.test(key));
+    expect(keys.length).toBeGreaterThan(1);
+    const { bundle } = await compile("models/dit.graph.ts", {
+      ...trained,
+      tuning: new Map(keys.map((key) => [key, "split-k-64x64"])),
+    });
+    expect(dispatches(bundle).length).toBeGreaterThanOrEqual(dispatches(own).length + keys.length);
+    // All that is to be done is done by the two together.
+    const all = (made: Bundle, of: "macs" | "flops" | "read" | "written") =>
+      dispatches(made).reduce((sum, { work }) => sum + evaluate(work[of], 16), 0);
+    for (const of of ["macs", "flops", "read", "written"] as const) expect(all(bundle, of)).toBe(all(own, of));
+    expect(computationsOf(bundle).get("loss_and_grad")).toHaveLength(dispatches(bundle).length);
+    expect(remakerOf(bundle, "loss_and_grad", 16).make({}).wgsl).toEqual(own.wgsl);
   });
 
   test("refused: no IR, IR of something else, a choice that is none, no such entry", async () => {

@@ -40,10 +40,11 @@ const requested: string[] = [];
 const said: string[] = [];
 
 beforeAll(async () => {
-  const { bundle } = await compile("models/dit.graph.ts", { preset: "tiny", set: ["respacing=5"], batch: 4 });
+  const { bundle } = await compile("models/dit.graph.ts", { preset: "tiny", set: ["respacing=5"], batch: 4, variants: 1 });
   program = bundle.program;
   folder = mkdtempSync(join(tmpdir(), "dit-compile-bundle-"));
   const files = bundleFiles(bundle, await runtimeText());
+  files.set("variants.js", await runtimeText("variants", ["./index.js"]));
   files.set("weights.safetensors", weightsFile(program));
   for (const [name, content] of files) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
@@ -75,8 +76,8 @@ afterAll(async () => {
 });
 
 /** The runtime as the build bundles it, but from the sources. */
-async function runtimeText(): Promise<string> {
-  const build = await rolldown({ input: "src/runtime/web.ts", platform: "browser" });
+async function runtimeText(name = "web", external: string[] = []): Promise<string> {
+  const build = await rolldown({ input: `src/runtime/${name}.ts`, platform: "browser", external });
   const { output } = await build.generate({ format: "esm", minify: false });
   await build.close();
   return output[0].code;
@@ -180,6 +181,34 @@ test("the browser asked for nothing but the page and the bundle, and had nothing
   expect(asked).toContain("dit/program.json");
   expect(asked.filter((path) => !own.has(path))).toEqual([]);
   expect(said).toEqual([]);
+});
+
+test("variants are there for a page that asks for them", async () => {
+  const found: { measured: number; taken: string[] } = await page.evaluate(
+    `(async () => {
+      const [{ fetchBundle, webDevice, createSession }, { fetchVariants, selectVariants, withVariants }] =
+        await Promise.all([import("./dit/index.js"), import("./dit/variants.js")]);
+      const folder = new URL("./dit/", document.baseURI);
+      const bundle = await fetchBundle(folder);
+      const all = await fetchVariants(folder);
+      const work = all.works.find(({ dispatches }) => dispatches.some(({ entry }) => entry === "forward"));
+      const variants = { ...all, works: [work] };
+      const { device } = await webDevice(bundle.program);
+      const { choices, measured } = await selectVariants(bundle, variants, device, { rounds: 1 });
+      const { key, ways } = work;
+      const forced = withVariants(bundle, variants, { ...choices, [key]: ways[0].choice });
+      const session = await createSession(forced, device, { entries: ["forward"] });
+      const taken = session.variants.map(({ kernel }) => kernel).filter((name) => name.startsWith("variant-"));
+      session.dispose();
+      device.destroy();
+      return { measured: measured[key].ways[ways[0].choice], taken };
+    })()`,
+  );
+  expect(found.measured).toBeGreaterThan(0);
+  expect(found.taken).toHaveLength(1);
+  expect(requested.filter((url) => url.includes("variants")).sort()).toEqual(
+    ["variants.js", "variants.json"].map((file) => `${origin}/dit/${file}`),
+  );
 });
 
 test("the bundle's files import nothing", () => {

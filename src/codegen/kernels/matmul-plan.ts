@@ -93,8 +93,9 @@ export interface MatmulPlan {
   readonly squares?: { readonly binding: number; readonly parts: string };
 }
 
-export function planOf(region: Region, shape: MatmulShape): MatmulPlan {
-  const { words, sizes } = matmulWords(shape);
+/** `baked`: with sizes in the text. */
+export function planOf(region: Region, shape: MatmulShape, baked = false): MatmulPlan {
+  const { words, sizes } = matmulWords(shape, baked);
   const loops = shape.fold.outer.map((l) => loopText(shape, l, sizes));
   const finish = shape.fold.finish(words);
   const riding = ridingHooks(shape, loops, words);
@@ -105,8 +106,8 @@ export function planOf(region: Region, shape: MatmulShape): MatmulPlan {
 }
 
 /** Sizes and strides of a matmul as words of the uniform, always in the same places: one text serves all shapes. */
-function matmulWords(s: MatmulShape): { words: Words; sizes: Record<string, string> } {
-  const words = new Words();
+export function matmulWords(s: MatmulShape, baked = false): { words: Words; sizes: Record<string, string> } {
+  const words = new Words(baked);
   const sizes: Record<string, string> = {};
   const put = (name: string, size: Size) => {
     sizes[name] = words.named(name, size);

@@ -100,7 +100,8 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       ...riding.consts,
       ...squares.consts,
     },
-    sizes,
+    // All of K, unless the plan has a part of it.
+    sizes: { K_FROM: "0u", K_TO: sizes.K!, ...sizes },
     hooks: [...squares.hooks, hooks, riding.hooks].join("\n"),
     file: "./kernels/matmul-workgroup.wgsl",
   });

@@ -39,8 +39,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   var total_b: array<vec4f, NV>;
   var next: array<mat4x4f, FETCHES>;
   // Before the first step there is nothing to multiply, in the last nothing more to fetch.
-  for (var step = 0u; step < K + BK; step += BK) {
-    if (step > 0u) {
+  for (var step = K_FROM; step < K_TO + BK; step += BK) {
+    if (step > K_FROM) {
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let i = f * THREADS + lid;
         let found = next[f];
@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       }
     }
     workgroupBarrier();
-    if (step < K) {
+    if (step < K_TO) {
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let i = f * THREADS + lid;
         if (i < BLOCKS) {
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         }
       }
     }
-    if (step > 0u) {
+    if (step > K_FROM) {
       for (var d = 0u; d < DEPTH; d++) {
         let k = slice * DEPTH + d;
         for (var q = 0u; q < ROWS_A; q++) { // unroll

@@ -11,6 +11,7 @@ import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
+import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { squaresBeside } from "./matmul-squares.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
 import {
@@ -33,6 +34,14 @@ interface Design extends Choice {
 
 /** What the form of few rows has no place for. */
 const nothingRides = ({ fold }: MatmulShape): boolean => fold.sums.length === 0 && !fold.squares;
+
+/** Tiles whose parts of K are products of their own, by the choice's name; the larger reads less, the smaller divides less. */
+const splitTiles: ReadonlyMap<string, Tile> = new Map(
+  ["workgroup-64x64-k2", "workgroup-32x32-k8"].map((name) => {
+    const tile = workgroupTiles.find((candidate) => tileName(candidate) === name)!;
+    return [splitName(tile), tile];
+  }),
+);
 
 export const matmulChoices: readonly Design[] = [
   {
@@ -66,12 +75,31 @@ export const matmulChoices: readonly Design[] = [
     needs: [MATRICES],
     variants: (plan: MatmulPlan) => matrixVariants(plan, tile),
   })),
+  ...[...splitTiles.keys()].map((name) => ({
+    name,
+    doc: "K divided among workgroups, whose parts a second kernel adds; where tiles are few and K is long",
+    // Two kernels, made before there are variants; where K is not divided the choice is left to us.
+    variants: () => [],
+  })),
   {
     name: "register-4x4",
     doc: "operands straight from storage, 4 × 4 results a thread",
     variants: (plan) => [registerTile(plan)],
   },
 ];
+
+/**
+ * Any design with the sizes that no batch changes as numbers in its text, where a driver can fold them and unroll by them: a pipeline for each
+ * shape, where one serves all. Alone it is the compiler's own design so.
+ */
+const BAKED = "baked";
+export const withBaked = (choice: string | undefined): string => (choice === undefined ? BAKED : `${choice}+${BAKED}`);
+/** What a choice names: a design, undefined for the compiler's own, and whether its sizes stand in the text. */
+export function designOf(choice: string | undefined): { readonly design: string | undefined; readonly baked: boolean } {
+  if (choice === BAKED) return { design: undefined, baked: true };
+  const baked = choice?.endsWith(`+${BAKED}`) ?? false;
+  return { design: baked ? choice!.slice(0, -BAKED.length - 1) : choice, baked };
+}
 
 /**
  * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least. On an NVIDIA H200
@@ -147,16 +175,21 @@ function checkParts({ fold }: MatmulShape, extent: readonly Size[], variants: re
 export const matmul: Family = {
   name: "matmul",
   doc: "Matrix products, in several designs.",
-  choices: matmulChoices,
+  choices: [...matmulChoices, { name: BAKED, doc: "sizes in the text; as +baked behind any other" }],
   lower: (region, options) => {
     if (options.safe) return undefined;
     const found = matmulShape(region);
     if (!found) return undefined;
     const choiceKey = matmulKey(region, found);
-    const choice = options.choices?.matmul ?? options.tuning?.get(choiceKey);
+    const { design: wanted, baked } = designOf(options.choices?.matmul ?? options.tuning?.get(choiceKey));
+    const tile = splitTiles.get(wanted ?? "");
+    const parts = tile && partsOf(region, found, tile, ENOUGH_THREADS);
+    const divided = parts && splitK(region, found, tile, parts);
+    if (divided) return { ...divided, choiceKey };
+    const choice = tile ? undefined : wanted;
     const few = choice === undefined ? ofFewRows(found, region) : undefined;
     const shape = few ?? found;
-    const plan = planOf(region, shape);
+    const plan = planOf(region, shape, baked);
     const extent = [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range];
     const variants = variantsOf(plan, few !== undefined, choice, options.variants);
     if (plan.squares) checkParts(shape, extent, variants);
