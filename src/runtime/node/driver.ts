@@ -60,6 +60,12 @@ export interface SearchOptions {
 /** The name of the variable that a process started by `ensureDriver` carries: the kind of its driver. */
 export const driverVariable = "DIT_COMPILE_DRIVER";
 
+/**
+ * lavapipe compiles on several threads, and for each of them glibc would keep what the compiler no longer needs: about 100 MB beside a
+ * training step. In one heap the next kernel takes it.
+ */
+const lavapipeMemory = { MALLOC_ARENA_MAX: "1" };
+
 /** Every candidate with what Dawn says to it, in order of preference; lazy, because asking takes a moment. */
 export function* searchDrivers(
   options: SearchOptions = {},
@@ -73,9 +79,10 @@ export function* searchDrivers(
     }
     const { adapter } = answer;
     const kind = kindOf(adapter);
-    const width = kind === "lavapipe" && options.width ? { LP_NATIVE_VECTOR_WIDTH: String(options.width * 32) } : {};
+    const width = options.width ? { LP_NATIVE_VECTOR_WIDTH: String(options.width * 32) } : {};
+    const own = kind === "lavapipe" ? { ...lavapipeMemory, ...width } : {};
     const why = `${candidate.origin}: ${adapter.description || adapter.device || adapter.vendor}`;
-    yield { candidate, choice: { kind, env: { ...candidate.env, ...width }, why, where: candidate.where, adapter } };
+    yield { candidate, choice: { kind, env: { ...candidate.env, ...own }, why, where: candidate.where, adapter } };
   }
 }
 
