@@ -196,6 +196,7 @@ describe("the choice of a driver", () => {
     expect(driverEnv(chooseDriver("lavapipe", options))).toEqual({
       VK_ICD_FILENAMES: "cached",
       LP_NATIVE_VECTOR_WIDTH: "512",
+      MALLOC_ARENA_MAX: "1",
       DIT_COMPILE_DRIVER: "lavapipe",
     });
     expect(chooseDriver("swiftshader", options).env).toEqual({ VK_ICD_FILENAMES: "other" });
