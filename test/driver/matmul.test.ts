@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
 import { compare, few, forced, onDevice } from "../gpu/matmul-cases.js";
-import { sample } from "../gpu/sample.js";
+import { sample, shared } from "../gpu/sample.js";
 
 onDevice();
 
@@ -12,7 +12,7 @@ test("every choice is forced somewhere", () => {
   expect(["few-rows", ...forced.map(([choice]) => choice)]).toEqual(names);
 });
 
-test.each(forced.filter(([choice]) => !choice.startsWith("subgroup")))(
+test.each(shared(forced.filter(([choice]) => !choice.startsWith("subgroup"))))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
     // Texts of tiles are long, and what they differ in is numbers.

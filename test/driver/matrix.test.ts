@@ -71,7 +71,8 @@ describe.runIf(process.env.DIT_TEST_PROJECT !== "swiftshader")("with shader-f16"
     expect(forced.map(([choice]) => choice)).toEqual(matmulChoices.flatMap(({ name, needs }) => (needs ? [name] : [])));
   });
 
-  test.each(forced)("%s gives the reference's numbers", async (choice, cases) => {
+  // Emulated, each takes a driver long to compile.
+  test.each(sample("matrix units", forced, 3))("%s gives the reference's numbers", async (choice, cases) => {
     const changed = hasUnits() ? undefined : standingIn;
     for (const given of sample(choice, cases, 1)) {
       const [taken] = await compare(given, { choice, halves: true, changed });
