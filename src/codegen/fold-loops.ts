@@ -32,7 +32,7 @@ export interface FoldLoops {
   /** What follows, its sizes among `words`: a kernel that orders its words by name puts these behind them. */
   readonly finish: (words: Words) => Finish;
   readonly sums: readonly RidingSum[];
-  readonly squares: RidingSquares | undefined;
+  readonly squares: SquaresOfResult | undefined;
 }
 
 /** What becomes of a result once it is whole. */
@@ -65,7 +65,7 @@ export interface RidingSum {
 }
 
 /** The sum of squares of what the dot makes, in so many parts, of which it is not said which holds what. */
-export interface RidingSquares {
+export interface SquaresOfResult {
   readonly binding: number;
   readonly parts: number;
 }
@@ -130,7 +130,7 @@ export function foldLoops(region: Region): FoldLoops {
     words,
     finish: (into) => finishing(region, main, outer, groups, into),
     sums: ridingSums(region, anchor),
-    squares: ridingSquares(region, main),
+    squares: squaresOfResult(region, main),
   };
 }
 
@@ -151,7 +151,7 @@ function ridingSums(region: Region, anchor: Node): RidingSum[] {
   });
 }
 
-function ridingSquares({ body, results }: Region, main: Value): RidingSquares | undefined {
+function squaresOfResult({ body, results }: Region, main: Value): SquaresOfResult | undefined {
   const node = body.nodes.find((n) => n.op === "sum_of_squares" && n.inputs[0] === main);
   const at = body.results.findIndex((r) => r.value === node?.outputs[0]);
   return at < 0 ? undefined : { binding: results[at]!, parts: node!.attrs.parts as number };
@@ -169,7 +169,7 @@ function finishing(
     ridingSums(region, region.body.nodes.find((n) => n.op === "dot") ?? region.body.nodes[0]!).map((s) => s.binding),
   );
   const results = region.body.results.map((r, k) => ({ value: r.value, binding: region.results[k]! }));
-  const squares = ridingSquares(region, main);
+  const squares = squaresOfResult(region, main);
   const full = results.filter((r) => !sums.has(r.binding) && r.binding !== squares?.binding);
   const bindings = full.map((r) => r.binding);
   const dtypes = full.map((r) => r.value.type.dtype);

@@ -3,6 +3,7 @@
  * GPU nobody knows when a page is built, so the neighbours of the compiler's own choice come along: the next larger and smaller tiles first.
  */
 import { matmulChoices } from "../codegen/kernels/matmul.js";
+import { addsParts } from "../codegen/kernels/matmul-split.js";
 import { type LoweredProgram, type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Module } from "../ir/graph.js";
@@ -98,7 +99,7 @@ function heavyWorks(own: readonly Placed[], kernels: readonly Kernel[], batch: n
   const macs = new Map<string, number>();
   own.forEach(({ dispatch: { choiceKey: key, work }, repeat }, i) => {
     const next = own[i + 1]?.dispatch;
-    if (key === undefined || (next && kernels[next.kernel]!.family === "matmul-parts")) return;
+    if (key === undefined || (next && addsParts(kernels[next.kernel]!))) return;
     macs.set(key, (macs.get(key) ?? 0) + repeat * evaluate(work.macs, batch));
   });
   const sorted = [...macs].sort(([, a], [, b]) => b - a).slice(0, MOST_WORKS);

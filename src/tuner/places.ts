@@ -1,4 +1,5 @@
 /** Where in an entry the work is that ways are chosen for: the first dispatch of each, those that belong to it, and how often it runs. */
+import { addsParts } from "../codegen/kernels/matmul-split.js";
 import type { Dispatch, Entry, Program } from "../program/program.js";
 
 /** The first dispatch of some work. */
@@ -18,7 +19,7 @@ export function placesOf({ kernels }: Program, { segments }: Entry): Map<string,
     const { choiceKey: key } = dispatch;
     if (key === undefined) continue;
     const next = all[index + 1]?.dispatch;
-    const adds = next !== undefined && kernels[next.kernel]!.family === "matmul-parts";
+    const adds = next !== undefined && addsParts(kernels[next.kernel]!);
     const known = found.get(key) ?? { index, dispatches: adds ? [dispatch, next] : [dispatch], runs: 0 };
     found.set(key, { ...known, runs: known.runs + repeat });
   }

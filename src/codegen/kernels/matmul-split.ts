@@ -4,6 +4,7 @@
  * product of its own; its results, and its sums of the operands, lie in memory between the two. The second adds the parts in their order,
  * so that the bits are the same each time, and does what follows the product.
  */
+import type { Kernel } from "../../program/program.js";
 import { add, evaluate, mul, product, type Size } from "../../program/size.js";
 import { fnText, kernelText, type Lowered, type Stage } from "../kernel.js";
 import { type Loop, type Region, rowMajor } from "../region.js";
@@ -15,6 +16,11 @@ const MOST_PARTS = 32;
 /** Steps of K that a part takes at least: fewer are hardly worth starting for. */
 const LEAST_STEPS = 2;
 const WORKGROUP = 64;
+/** The family of the second kernel. */
+const ADDS = "matmul-parts";
+
+/** Whether a dispatch of this kernel ends the work of the one before it. */
+export const addsParts = ({ family }: Pick<Kernel, "family">): boolean => family === ADDS;
 
 export const splitName = (tile: Tile): string => `split-k-${sidesOf(tile).join("x")}`;
 
@@ -149,7 +155,7 @@ function addKernel(whole: Region, binds: readonly number[], { parts, results, su
     file: "./kernels/matmul-parts.wgsl",
   });
   return {
-    family: "matmul-parts",
+    family: ADDS,
     words,
     extent: [add(results, add(sumsA, sumsB))],
     variants: [{ name: "parts", requires: {}, workgroupSize: WORKGROUP, tile: [WORKGROUP], text }],
