@@ -28,12 +28,25 @@ import {
 } from "./matmul-tiles.js";
 
 interface Design extends Choice {
+  /** The product as the design takes it, undefined where it does not apply; default: as it is. */
+  readonly takes?: (shape: MatmulShape, region: Region) => MatmulShape | undefined;
   /** The variants, none where the design does not apply. */
   readonly variants: (plan: MatmulPlan) => readonly LoweredVariant[];
 }
 
-/** What the form of few rows has no place for. */
-const nothingRides = ({ fold }: MatmulShape): boolean => fold.sums.length === 0 && !fold.squares;
+/** Most columns of a product that is better seen as one of few rows: a tile's width would be nearly all waste. */
+const FEW_COLUMNS = 4;
+
+/**
+ * The product whose rows are few at the compile batch, as it is or turned; the form has no place for what rides on a product. There is one
+ * kernel for all batches, right at each.
+ */
+function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefined {
+  const at = (size: Size): number => evaluate(size, batch);
+  if (shape.fold.sums.length > 0 || shape.fold.squares) return undefined;
+  if (at(shape.m.range) <= FEW_ROWS) return shape;
+  return at(shape.n.range) <= FEW_COLUMNS ? turned(shape) : undefined;
+}
 
 /** Tiles whose parts of K are products of their own, by the choice's name; the larger reads less, the smaller divides less. */
 const splitTiles: ReadonlyMap<string, Tile> = new Map(
@@ -46,8 +59,9 @@ const splitTiles: ReadonlyMap<string, Tile> = new Map(
 export const matmulChoices: readonly Design[] = [
   {
     name: "few-rows",
-    doc: "threads divide K, weights are read once for up to 16 rows; where no sum rides on the dot",
-    variants: (plan) => (nothingRides(plan.shape) ? [fewRows(plan)] : []),
+    doc: "threads divide K, weights are read once for up to 16 rows; where there are no more, and no sum rides on the dot",
+    takes: ofFewRows,
+    variants: (plan) => [fewRows(plan)],
   },
   {
     name: "subgroup-inline",
@@ -101,6 +115,12 @@ export function designOf(choice: string | undefined): { readonly design: string 
   return { design: baked ? choice!.slice(0, -BAKED.length - 1) : choice, baked };
 }
 
+/** Whether a variant of this name is of the design of that name: some say their rows or their width in place of how they end. */
+export function isOfDesign(variant: string, design: string): boolean {
+  if (design === "few-rows") return variant.startsWith("few-");
+  return design.startsWith("subgroup-") ? variant.startsWith("subgroup-") : variant === design;
+}
+
 /**
  * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least. On an NVIDIA H200
  * that was the fastest of those tried, or within about a fifth of it, for the products of DiT-S/4 and of a training step of `small`.
@@ -141,27 +161,28 @@ const onVectors = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
  */
 const forFewRows = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [...onVectors(plan, guarded), fewRows(plan)];
 
-/** Most columns of a product that is better seen as one of few rows: a tile's width would be nearly all waste. */
-const FEW_COLUMNS = 4;
-
-/** The product whose rows are few at the compile batch, as it is or turned. There is one kernel for all batches, right at each. */
-function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefined {
-  const at = (size: Size): number => evaluate(size, batch);
-  if (!nothingRides(shape) || at(shape.k.range) < FEW_ROWS_K) return undefined;
-  if (at(shape.m.range) <= FEW_ROWS) return shape;
-  return at(shape.n.range) <= FEW_COLUMNS ? turned(shape) : undefined;
+interface Way {
+  readonly plan: MatmulPlan;
+  /** The most demanding first. */
+  readonly variants: readonly LoweredVariant[];
 }
 
-/** The variants, most demanding first: the chosen design, or what suits the shape. */
-function variantsOf(plan: MatmulPlan, few: boolean, choice: string | undefined, guarded: boolean): LoweredVariant[] {
-  const wanted = matmulChoices.find(({ name }) => name === choice);
+/** What suits the shape. */
+function ownWay(region: Region, shape: MatmulShape, baked: boolean, guarded: boolean): Way {
+  const few = evaluate(shape.k.range, region.batch) < FEW_ROWS_K ? undefined : ofFewRows(shape, region);
+  const plan = planOf(region, few ?? shape, baked);
+  return { plan, variants: few ? forFewRows(plan, guarded) : [...onVectors(plan, guarded), ...portable(plan, guarded)] };
+}
+
+/** The chosen design, undefined where it does not apply. One that some devices cannot run has one behind it that they can. */
+function chosenWay(design: Design, region: Region, shape: MatmulShape, baked: boolean, guarded: boolean): Way | undefined {
+  const taken = design.takes ? design.takes(shape, region) : shape;
+  if (!taken) return undefined;
+  const plan = planOf(region, taken, baked);
   const free = ({ requires }: LoweredVariant): boolean => Object.keys(requires).length === 0;
-  const chosen = (wanted?.variants(plan) ?? []).filter((v) => guarded || free(v));
-  if (chosen.some(free)) return chosen;
-  // A design that some devices cannot run has one behind it that they can; one that does not apply leaves the choice to us.
-  if (chosen.length > 0) return [...chosen, ...portable(plan, guarded)];
-  if (few) return forFewRows(plan, guarded);
-  return [...onVectors(plan, guarded), ...portable(plan, guarded)];
+  const variants = design.variants(plan).filter((v) => guarded || free(v));
+  if (variants.length === 0) return undefined;
+  return { plan, variants: variants.some(free) ? variants : [...variants, ...portable(plan, guarded)] };
 }
 
 /** Each workgroup has a part for its sum of squares. */
@@ -186,12 +207,11 @@ export const matmul: Family = {
     const parts = tile && partsOf(region, found, tile, ENOUGH_THREADS);
     const divided = parts && splitK(region, found, tile, parts);
     if (divided) return { ...divided, choiceKey };
-    const choice = tile ? undefined : wanted;
-    const few = choice === undefined ? ofFewRows(found, region) : undefined;
-    const shape = few ?? found;
-    const plan = planOf(region, shape, baked);
+    const design = matmulChoices.find(({ name }) => name === wanted);
+    const chosen = design && chosenWay(design, region, found, baked, options.variants);
+    const { plan, variants } = chosen ?? ownWay(region, found, baked, options.variants);
+    const { shape } = plan;
     const extent = [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range];
-    const variants = variantsOf(plan, few !== undefined, choice, options.variants);
     if (plan.squares) checkParts(shape, extent, variants);
     return {
       family: "matmul",
