@@ -188,12 +188,17 @@ async function numbersOf(session: Session, { entry, batch }: BesideOptions): Pro
 export function differenceOf(expected: Numbers, found: Numbers): string | undefined {
   for (const [name, numbers] of expected) {
     const other = found.get(name)!;
+    // Hundreds of millions of them where a large model trains: plain comparisons.
     let [largest, worst] = [0, 0];
     for (let i = 0; i < numbers.length; i++) {
-      largest = Math.max(largest, Math.abs(numbers[i]!));
-      const apart = Math.abs(numbers[i]! - other[i]!);
-      // A NaN on one side alone is as wrong as can be.
-      worst = Math.max(worst, Number.isNaN(apart) ? (Object.is(numbers[i], other[i]) ? 0 : Infinity) : apart);
+      const x = numbers[i]!;
+      const y = other[i]!;
+      const size = x < 0 ? -x : x;
+      if (size > largest && size < Infinity) largest = size;
+      const apart = x < y ? y - x : x - y;
+      // What is no number, or endless, on one side alone is as wrong as can be.
+      if (apart > worst) worst = apart;
+      else if (Number.isNaN(apart) && !Object.is(x, y)) worst = Infinity;
     }
     if (worst > BOUND * largest) return `${name} differs by ${(worst / largest).toExponential(1)} of its largest number`;
   }
