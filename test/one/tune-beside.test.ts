@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { compile } from "../../src/compile/compile.js";
 import { type Remaker, remakerOf } from "../../src/compile/lower-again.js";
+import { rememberInfo } from "../../src/runtime/device.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
 import { Session } from "../../src/runtime/session.js";
 import { Beside } from "../../src/tuner/beside.js";
@@ -24,11 +25,10 @@ afterAll(() => dawn?.dispose());
 async function calls(hardware: boolean, measure: (beside: Beside, other: Session, keys: string[]) => Promise<unknown>) {
   dawn = await requestDevice();
   // The kernels that this device takes do not matter here, but what it says of itself.
-  const { adapterInfo } = dawn.device as unknown as { adapterInfo: GPUAdapterInfo };
-  const told = new Proxy(adapterInfo, {
+  const told = new Proxy(dawn.info, {
     get: (info, name) => (name === "isFallbackAdapter" ? !hardware : Reflect.get(info, name, info)),
   });
-  Object.defineProperty(dawn.device, "adapterInfo", { value: told });
+  rememberInfo(dawn.device, told);
   const own = remade.make({});
   const beside = await Beside.open(own, dawn.device, { entry: remade.entry, batch: 4, rounds: ROUNDS });
   const said: string[] = [];
