@@ -10,9 +10,10 @@ const TILE = WY * ROWS_A;
 const BLOCK = 4u * WX;
 const PITCH = WY + 1u;
 const PV = PART * WX;
-// Of every number along what is summed: the own rows, and the other operand. PITCH is odd, for stores by column in different banks.
-var<workgroup> own: array<array<vec4f, ROWS_A>, DEPTH * PITCH>;
-var<workgroup> other: array<vec4f, OTHERS>;
+// For each step of a sum: the own rows, and the other operand. Steps lie in pairs, and what a thread has side by side, because every index that
+// is no constant is checked. PITCH is odd, so that stores by column are in different banks.
+var<workgroup> own: array<array<array<array<vec4f, ROWS_A>, PITCH>, 2>, DEPTH / 2u>;
+var<workgroup> other: array<array<array<vec4f, PV>, 2>, DEPTH / 2u>;
 
 // Which four by four a thread fetches: QUADS neighbours those of as many quads, first of own rows and then of others, at one vector of the
 // width, the next QUADS at the next: rows are read in STEP vectors together.
@@ -45,15 +46,15 @@ fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: 
     if (step > 0u) {
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let quad = quad_of(f * THREADS + lid);
-        let k = 4u * ((f * THREADS + lid) / QUADS % STEP);
+        let pair = 2u * ((f * THREADS + lid) / QUADS % STEP);
         let found = transpose(next[f]);
         if (quad < TILE) {
           for (var j = 0u; j < 4u; j++) { // unroll
-            own[(k + j) * PITCH + quad / ROWS_A][quad % ROWS_A] = found[j];
+            own[pair + j / 2u][j % 2u][quad / ROWS_A][quad % ROWS_A] = found[j];
           }
         } else if (quad < TILE + WX) {
           for (var j = 0u; j < 4u; j++) { // unroll
-            other[(k + j) * WX + quad - TILE] = found[j];
+            other[pair + j / 2u][j % 2u][quad - TILE] = found[j];
           }
         }
       }
@@ -75,14 +76,16 @@ fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: 
       }
     }
     if (step > 0u) {
-      for (var k = 0u; k < 4u * STEP; k++) {
-        for (var q = 0u; q < ROWS_A; q++) { // unroll
-          a[q] = own[k * PITCH + row][q];
-        }
-        let b = other[k * WX + column];
-        for (var q = 0u; q < ROWS_A; q++) { // unroll
-          for (var j = 0u; j < 4u; j++) { // unroll
-            sum[4u * q + j] += a[q][j] * b;
+      for (var k = 0u; k < STEP_PAIRS; k++) {
+        for (var d = 0u; d < 2u; d++) { // unroll
+          for (var q = 0u; q < ROWS_A; q++) { // unroll
+            a[q] = own[k][d][row][q];
+          }
+          let b = other[k][d][column];
+          for (var q = 0u; q < ROWS_A; q++) { // unroll
+            for (var j = 0u; j < 4u; j++) { // unroll
+              sum[4u * q + j] += a[q][j] * b;
+            }
           }
         }
       }
@@ -112,15 +115,16 @@ fn weighted(
   for (var at = 0u; at < count + WX; at += WX) {
     if (at > 0u) {
       for (var q = 0u; q < ROWS_A; q++) { // unroll
-        own[column * PITCH + row][q] = vec4f(w[4u * q].x, w[4u * q + 1u].x, w[4u * q + 2u].x, w[4u * q + 3u].x);
+        own[column / 2u][column % 2u][row][q] = vec4f(w[4u * q].x, w[4u * q + 1u].x, w[4u * q + 2u].x, w[4u * q + 3u].x);
       }
       // The next quarter's weights come first: an index that is no constant would take them out of registers.
       for (var r = 0u; r < RESULTS; r++) { // unroll
         w[r] = w[r].yzwx;
       }
       for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
-        if (f * THREADS + lid < WX * PV) {
-          other[f * THREADS + lid] = next[f];
+        let i = f * THREADS + lid;
+        if (i < WX * PV) {
+          other[i / PV / 2u][i / PV % 2u][i % PV] = next[f];
         }
       }
       workgroupBarrier();
@@ -132,15 +136,17 @@ fn weighted(
       }
     }
     if (at > 0u) {
-      for (var k = 0u; k < WX; k++) {
-        for (var q = 0u; q < ROWS_A; q++) { // unroll
-          a[q] = own[k * PITCH + row][q];
-        }
-        for (var c = 0u; c < PART; c++) { // unroll
-          let b = other[k * PV + c * WX + column];
+      for (var k = 0u; k < COLUMN_PAIRS; k++) {
+        for (var d = 0u; d < 2u; d++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            for (var j = 0u; j < 4u; j++) { // unroll
-              sum[4u * (q * PART + c) + j] += a[q][j] * b;
+            a[q] = own[k][d][row][q];
+          }
+          for (var c = 0u; c < PART; c++) { // unroll
+            let b = other[k][d][c * WX + column];
+            for (var q = 0u; q < ROWS_A; q++) { // unroll
+              for (var j = 0u; j < 4u; j++) { // unroll
+                sum[4u * (q * PART + c) + j] += a[q][j] * b;
+              }
             }
           }
         }
@@ -157,15 +163,19 @@ fn within(first: u32, column: u32, rows: u32) -> vec4<bool> {
 }
 
 // Lines of WX numbers in memory, one of each column, four lines in a vec4: stored along the columns, read by all threads of a row, or of a
-// column. The distance of two lines is odd where there is room, so that either way it is in different banks.
+// column. Each line is read from a place of its own on, so that either way neighbours are in different banks.
 fn keep(line: u32, column: u32, value: vec4f) {
-  other[line * LINE + column] = value;
+  other[line / 2u][line % 2u][column] = value;
+}
+
+fn kept(line: u32, c: u32) -> vec4f {
+  return other[line / 2u][line % 2u][(c + line) % WX];
 }
 
 fn sum_of_line(line: u32) -> vec4f {
   var sum = vec4f();
-  for (var c = 0u; c < WX; c++) {
-    sum += other[line * LINE + c];
+  for (var c = 0u; c < 2u * COLUMN_PAIRS; c++) {
+    sum += kept(line, c);
   }
   return sum;
 }

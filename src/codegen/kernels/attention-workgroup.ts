@@ -18,6 +18,8 @@ const [LEAST_WX, MOST_WX] = [8, 20];
 const MOST_PARTS = 6;
 /** Most vec4 that a thread adds up or keeps between the products; with what it fetches they fill the registers of a GPU. */
 const MOST_KEPT = 32;
+/** Vectors of a step where memory is short. */
+const SHORT_STEP = 3;
 /** Four by four of a fetch that lie side by side in memory. */
 const QUADS = 8;
 /** Workgroups that a large GPU can run at a time: below it, half the rows and twice as many workgroups. */
@@ -33,18 +35,10 @@ interface Shape {
   readonly step: number;
 }
 
-/** What is in memory of the own rows, and of the others or of numbers that threads add up. */
-function memoryOf({ wx, part, rowsA, step }: Shape): { depth: number; others: number; line: number } {
-  const depth = Math.max(4 * step, wx);
-  const lines = Math.max(WY * rowsA, wx);
-  const line = wx % 2 === 0 ? wx + 1 : wx;
-  return { depth, line, others: Math.max(4 * step * wx, wx * part * wx, lines * line) };
-}
+/** Steps of a sum that are in memory at a time, and so lines that its threads can keep there; an even number. */
+const depthOf = ({ wx, rowsA, step }: Shape): number => Math.max(4 * step, wx, WY * rowsA);
 
-const fits = (shape: Shape): boolean => {
-  const { depth, others } = memoryOf(shape);
-  return depth * (WY + 1) * shape.rowsA + others <= MOST_MEMORY;
-};
+const fits = (shape: Shape): boolean => depthOf(shape) * ((WY + 1) * shape.rowsA + shape.part * shape.wx) <= MOST_MEMORY;
 
 /** vec4 of products and of sums in a thread. */
 const keptOf = (op: string, { part, rowsA }: Shape): number =>
@@ -60,9 +54,13 @@ function stepFor(a: number, b: number): number {
 function shapeFor(op: string, a: number, b: number, rowsA: number): Shape | undefined {
   const widest = Math.max(a, b);
   for (let part = Math.ceil(widest / MOST_WX); part <= MOST_PARTS; part++) {
-    const shape = { wx: Math.max(LEAST_WX, Math.ceil(widest / part)), part, rowsA, step: stepFor(a, b) };
-    const fewer = keptOf(op, shape) > MOST_KEPT ? { ...shape, rowsA: 1 } : shape;
-    if (fits(fewer)) return fewer;
+    // An even number, for pairs of steps.
+    const wx = Math.max(LEAST_WX, 2 * Math.ceil(widest / part / 2));
+    for (const step of [stepFor(a, b), SHORT_STEP]) {
+      const shape = { wx, part, rowsA, step };
+      const fewer = keptOf(op, shape) > MOST_KEPT ? { ...shape, rowsA: 1 } : shape;
+      if (fits(fewer)) return fewer;
+    }
   }
   return undefined;
 }
@@ -89,7 +87,6 @@ export function workgroup(
   const shape = shapeFor(op.op, a, b, rowsFor(region, plan, asked));
   if (!shape) return undefined;
   const { wx, part, rowsA, step } = shape;
-  const { depth, others, line } = memoryOf(shape);
   // What is read of a row: whole steps, and as many vectors as the columns of threads have.
   const read = (vectors: number): number => Math.max(Math.ceil(vectors / step) * step, part * wx);
   const hooks = vectorHooks(region, plan, read(a), read(b), true);
@@ -114,13 +111,17 @@ export function workgroup(
       QUADS: count(QUADS),
       FETCHES: count(Math.ceil(blocks / threads)),
       ROW_FETCHES: count(Math.ceil((wx * part * wx) / threads)),
-      DEPTH: count(depth),
-      OTHERS: count(others),
-      LINE: count(line),
+      DEPTH: count(depthOf(shape)),
       SCALE: literal(op.attrs.scale as number, "f32"),
     },
-    // Counted by words of the uniform, so that no driver unrolls the steps along the width.
-    sizes: { ...sizes, A: words.named("vectors a", a), B: words.named("vectors b", b) },
+    // Counted by words of the uniform, so that no driver unrolls the steps.
+    sizes: {
+      ...sizes,
+      A: words.named("vectors a", a),
+      B: words.named("vectors b", b),
+      STEP_PAIRS: words.named("step pairs", 2 * step),
+      COLUMN_PAIRS: words.named("column pairs", wx / 2),
+    },
     ...hooks,
     file: `./kernels/${forms[op.op]!.file}-workgroup.wgsl`,
     libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-products.wgsl"],

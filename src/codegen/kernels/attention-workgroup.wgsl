@@ -57,8 +57,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     workgroupBarrier();
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       var top = peak[q];
-      for (var c = 0u; c < WX; c++) {
-        top = max(top, other[(row * ROWS_A + q) * LINE + c]);
+      for (var c = 0u; c < 2u * COLUMN_PAIRS; c++) {
+        top = max(top, kept(row * ROWS_A + q, c));
       }
       let shrink = exp(peak[q] - top);
       peak[q] = top;
