@@ -10,8 +10,8 @@ import { forms, type Plan, vectorHooks } from "./attention-plan.js";
 
 /** Workgroup memory in vec4: 16 KiB, what every device has. */
 const MOST_MEMORY = 1024;
-/** Rows of threads. With 16 to 20 columns these are 128 to 160. */
-const WY = 8;
+/** Rows of threads. With 16 to 20 columns these are 128 to 160; narrow ones have twice as many rows, of half as many results a thread. */
+const ROWS_OF_THREADS = 8;
 /** Fewest and most columns of threads. */
 const [LEAST_WX, MOST_WX] = [8, 20];
 /** Most vectors of a row of the result in one thread. */
@@ -29,6 +29,7 @@ interface Shape {
   /** Columns of threads, and how many vectors of a result's row each has. */
   readonly wx: number;
   readonly part: number;
+  readonly wy: number;
   /** Own rows of a thread, in fours. */
   readonly rowsA: number;
   /** Vectors along the width that are in memory at a time. */
@@ -36,9 +37,12 @@ interface Shape {
 }
 
 /** Steps of a sum that are in memory at a time, and so lines that its threads can keep there; an even number. */
-const depthOf = ({ wx, rowsA, step }: Shape): number => Math.max(4 * step, wx, WY * rowsA);
+const depthOf = ({ wx, wy, rowsA, step }: Shape): number => Math.max(4 * step, wx, wy * rowsA);
 
-const fits = (shape: Shape): boolean => depthOf(shape) * ((WY + 1) * shape.rowsA + shape.part * shape.wx) <= MOST_MEMORY;
+const fits = (shape: Shape): boolean => {
+  const { wx, wy, part, rowsA } = shape;
+  return depthOf(shape) * ((wy + 1) * rowsA + part * wx) <= MOST_MEMORY;
+};
 
 /** vec4 of products and of sums in a thread. */
 const keptOf = (op: string, { part, rowsA }: Shape): number =>
@@ -50,14 +54,15 @@ function stepFor(a: number, b: number): number {
   return [4, 5, 6].reduce((best, step) => (padded(step) < padded(best) ? step : best));
 }
 
-/** Undefined for rows so wide that no such workgroup holds them. `rowsA`: own rows of a thread that are asked for, in fours. */
-function shapeFor(op: string, a: number, b: number, rowsA: number): Shape | undefined {
+/** Undefined for rows so wide that no such workgroup holds them. `rows`: own rows for each row of eight threads, 8 or 4. */
+function shapeFor(op: string, a: number, b: number, rows: number): Shape | undefined {
   const widest = Math.max(a, b);
   for (let part = Math.ceil(widest / MOST_WX); part <= MOST_PARTS; part++) {
     // An even number, for pairs of steps.
     const wx = Math.max(LEAST_WX, 2 * Math.ceil(widest / part / 2));
+    const tall = wx === LEAST_WX && rows === 8;
     for (const step of [stepFor(a, b), SHORT_STEP]) {
-      const shape = { wx, part, rowsA, step };
+      const shape = { wx, part, wy: tall ? 2 * ROWS_OF_THREADS : ROWS_OF_THREADS, rowsA: tall ? 1 : rows / 4, step };
       const fewer = keptOf(op, shape) > MOST_KEPT ? { ...shape, rowsA: 1 } : shape;
       if (fits(fewer)) return fewer;
     }
@@ -70,10 +75,10 @@ function shapeFor(op: string, a: number, b: number, rowsA: number): Shape | unde
  * would do nothing. `asked`: what is chosen by hand.
  */
 function rowsFor(region: Region, { op, size }: Plan, asked: number | undefined): number {
-  if (asked !== undefined) return asked / 4;
+  if (asked !== undefined) return asked;
   const rows = evaluate(size[forms[op.op]!.along], region.batch);
-  const workgroups = Math.ceil(rows / (8 * WY)) * evaluate(size.batch, region.batch);
-  return workgroups >= ENOUGH_WORKGROUPS && rows > 4 * WY ? 2 : 1;
+  const workgroups = Math.ceil(rows / (8 * ROWS_OF_THREADS)) * evaluate(size.batch, region.batch);
+  return workgroups >= ENOUGH_WORKGROUPS && rows > 4 * ROWS_OF_THREADS ? 8 : 4;
 }
 
 export function workgroup(
@@ -86,13 +91,13 @@ export function workgroup(
   const [a, b] = [Math.ceil((plan.size.over as number) / 4), Math.ceil((plan.size.own as number) / 4)];
   const shape = shapeFor(op.op, a, b, rowsFor(region, plan, asked));
   if (!shape) return undefined;
-  const { wx, part, rowsA, step } = shape;
+  const { wx, wy, part, rowsA, step } = shape;
   // What is read of a row: whole steps, and as many vectors as the columns of threads have.
   const read = (vectors: number): number => Math.max(Math.ceil(vectors / step) * step, part * wx);
   const hooks = vectorHooks(region, plan, read(a), read(b), true);
   if (!hooks) return undefined;
-  const [threads, owners, block] = [wx * WY, 4 * rowsA * WY, 4 * wx];
-  const blocks = Math.ceil((WY * rowsA + wx) / QUADS) * QUADS * step;
+  const [threads, owners, block] = [wx * wy, 4 * rowsA * wy, 4 * wx];
+  const blocks = Math.ceil((wy * rowsA + wx) / QUADS) * QUADS * step;
   const count = (n: number): string => `${n}u`;
   const text = kernelText({
     title: `${op.op}, ${owners} rows a workgroup along blocks of ${block}, ${4 * rowsA} × 4 products a thread`,
@@ -101,7 +106,7 @@ export function workgroup(
     consts: {
       THREADS: count(threads),
       WX: count(wx),
-      WY: count(WY),
+      WY: count(wy),
       OWNERS: count(owners),
       ROWS_A: count(rowsA),
       RESULTS: count(4 * rowsA),
