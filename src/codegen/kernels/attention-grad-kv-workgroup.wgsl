@@ -30,7 +30,7 @@ fn vector_other(second: bool, start: u32, c: u32) -> vec4f {
 
 // do · o of the four queries that a column has of a block: a row of threads finds those of every WY-th column, neighbours read neighbouring
 // vectors.
-fn along_of(batch: u32, first: u32, lid: u32) -> vec4f {
+fn along_of(along: ptr<function, vec4f>, batch: u32, first: u32, lid: u32) {
   let column = lid % WX;
   for (var of_column = lid / WX; of_column < WX; of_column += WY) {
     var found = vec4f();
@@ -45,9 +45,8 @@ fn along_of(batch: u32, first: u32, lid: u32) -> vec4f {
     keep(of_column, column, found);
   }
   workgroupBarrier();
-  let along = sum_of_line(column);
+  *along = sum_of_line(column);
   workgroupBarrier();
-  return along;
 }
 
 @compute @workgroup_size(THREADS)
@@ -62,23 +61,26 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let row = lid / WX;
   var sum_k = array<vec4f, SUMS>();
   var sum_v = array<vec4f, SUMS>();
+  var along = vec4f();
+  var w = array<vec4f, RESULTS>();
+  var d = array<vec4f, RESULTS>();
   for (var first = 0u; first < QUERIES; first += BLOCK) {
-    let along = along_of(batch, first, lid);
+    along_of(&along, batch, first, lid);
     let queries = within(first, column, QUERIES);
     var lse = vec4f();
     for (var j = 0u; j < 4u; j++) { // unroll
       lse[j] = load_lse(batch, min(first + column + WX * j, QUERIES - 1u));
     }
-    var w = products(false, A, batch, mine, first, lid);
+    products(&w, false, A, batch, mine, first, lid);
     for (var r = 0u; r < RESULTS; r++) { // unroll
       w[r] = select(vec4f(), exp(w[r] - lse), queries);
     }
-    sum_v = weighted(sum_v, w, true, batch, first, QUERIES, lid);
-    let d = products(true, B, batch, mine, first, lid);
+    weighted(&sum_v, w, true, batch, first, QUERIES, lid);
+    products(&d, true, B, batch, mine, first, lid);
     for (var r = 0u; r < RESULTS; r++) { // unroll
       w[r] *= d[r] - along;
     }
-    sum_k = weighted(sum_k, w, false, batch, first, QUERIES, lid);
+    weighted(&sum_k, w, false, batch, first, QUERIES, lid);
   }
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll

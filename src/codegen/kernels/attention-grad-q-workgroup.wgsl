@@ -41,21 +41,27 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   var along = array<vec4f, ROWS_A>();
   var lse = array<vec4f, ROWS_A>();
   for (var q = 0u; q < ROWS_A; q++) { // unroll
+    var found = vec4f();
+    var loaded = vec4f();
     for (var j = 0u; j < 4u; j++) { // unroll
       let query = min(mine + 4u * (row * ROWS_A + q) + j, QUERIES - 1u);
       let start_g = start_do(batch, query);
       let start_of_o = start_o(batch, query);
-      lse[q][j] = load_lse(batch, query);
+      loaded[j] = load_lse(batch, query);
       for (var c = 0u; c < PART; c++) { // unroll
-        along[q][j] += dot(vector_do(start_g, c * WX + column), vector_o(start_of_o, c * WX + column));
+        found[j] += dot(vector_do(start_g, c * WX + column), vector_o(start_of_o, c * WX + column));
       }
     }
+    along[q] = found;
+    lse[q] = loaded;
   }
-  along = sums_of_rows(along, lid);
+  sums_of_rows(&along, lid);
   var sum = array<vec4f, SUMS>();
+  var ds = array<vec4f, RESULTS>();
+  var d = array<vec4f, RESULTS>();
   for (var first = 0u; first < KEYS; first += BLOCK) {
-    var ds = products(false, A, batch, mine, first, lid);
-    let d = products(true, B, batch, mine, first, lid);
+    products(&ds, false, A, batch, mine, first, lid);
+    products(&d, true, B, batch, mine, first, lid);
     let keys = within(first, column, KEYS);
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       for (var j = 0u; j < 4u; j++) { // unroll
@@ -63,7 +69,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         ds[4u * q + j] = select(vec4f(), w * (d[4u * q + j] - along[q][j]), keys);
       }
     }
-    sum = weighted(sum, ds, false, batch, first, KEYS, lid);
+    weighted(&sum, ds, false, batch, first, KEYS, lid);
   }
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll

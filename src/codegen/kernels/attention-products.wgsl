@@ -22,23 +22,41 @@ fn quad_of(i: u32) -> u32 {
 }
 
 // own · otherᵀ for all of the width, which has as many `vectors`.
-fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: u32) -> array<vec4f, RESULTS> {
+fn products(
+  sum: ptr<function, array<vec4f, RESULTS>>,
+  second: bool,
+  vectors: u32,
+  batch: u32,
+  mine: u32,
+  first: u32,
+  lid: u32
+) {
   let column = lid % WX;
   let row = lid / WX;
-  var sum = array<vec4f, RESULTS>();
+  for (var r = 0u; r < RESULTS; r++) { // unroll
+    (*sum)[r] = vec4f();
+  }
   var a = array<vec4f, ROWS_A>();
   var starts = array<vec4u, FETCHES>();
   var next = array<mat4x4f, FETCHES>();
   for (var f = 0u; f < FETCHES; f++) { // unroll
     let quad = quad_of(f * THREADS + lid);
     if (quad < TILE) {
-      for (var j = 0u; j < 4u; j++) { // unroll
-        starts[f][j] = start_own(second, batch, mine + 4u * quad + j);
-      }
+      let from = mine + 4u * quad;
+      starts[f] = vec4u(
+        start_own(second, batch, from),
+        start_own(second, batch, from + 1u),
+        start_own(second, batch, from + 2u),
+        start_own(second, batch, from + 3u)
+      );
     } else {
-      for (var j = 0u; j < 4u; j++) { // unroll
-        starts[f][j] = start_other(second, batch, first + quad - TILE + WX * j);
-      }
+      let from = first + quad - TILE;
+      starts[f] = vec4u(
+        start_other(second, batch, from),
+        start_other(second, batch, from + WX),
+        start_other(second, batch, from + 2u * WX),
+        start_other(second, batch, from + 3u * WX)
+      );
     }
   }
   // Before the first step there is nothing to multiply, in the last nothing more to fetch.
@@ -47,7 +65,7 @@ fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: 
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let quad = quad_of(f * THREADS + lid);
         let pair = 2u * ((f * THREADS + lid) / QUADS % STEP);
-        let found = transpose(next[f]);
+        let found = next[f];
         if (quad < TILE) {
           for (var j = 0u; j < 4u; j++) { // unroll
             own[pair + j / 2u][j % 2u][quad / ROWS_A][quad % ROWS_A] = found[j];
@@ -64,14 +82,25 @@ fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: 
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let quad = quad_of(f * THREADS + lid);
         let c = step + (f * THREADS + lid) / QUADS % STEP;
+        let at = starts[f];
         if (quad < TILE) {
-          for (var j = 0u; j < 4u; j++) { // unroll
-            next[f][j] = vector_own(second, starts[f][j], c);
-          }
+          next[f] = transpose(
+            mat4x4f(
+              vector_own(second, at.x, c),
+              vector_own(second, at.y, c),
+              vector_own(second, at.z, c),
+              vector_own(second, at.w, c)
+            )
+          );
         } else if (quad < TILE + WX) {
-          for (var j = 0u; j < 4u; j++) { // unroll
-            next[f][j] = vector_other(second, starts[f][j], c);
-          }
+          next[f] = transpose(
+            mat4x4f(
+              vector_other(second, at.x, c),
+              vector_other(second, at.y, c),
+              vector_other(second, at.z, c),
+              vector_other(second, at.w, c)
+            )
+          );
         }
       }
     }
@@ -84,7 +113,7 @@ fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: 
           let b = other[k][d][column];
           for (var q = 0u; q < ROWS_A; q++) { // unroll
             for (var j = 0u; j < 4u; j++) { // unroll
-              sum[4u * q + j] += a[q][j] * b;
+              (*sum)[4u * q + j] += a[q][j] * b;
             }
           }
         }
@@ -92,22 +121,20 @@ fn products(second: bool, vectors: u32, batch: u32, mine: u32, first: u32, lid: 
       workgroupBarrier();
     }
   }
-  return sum;
 }
 
-// before + weights · other rows, of which there are `rows`; weights of rows past the last are zero. A quarter of the block at a time.
+// Adds weights · other rows, of which there are `rows`; weights of rows past the last are zero. A quarter of the block at a time.
 fn weighted(
-  before: array<vec4f, SUMS>,
+  sum: ptr<function, array<vec4f, SUMS>>,
   weights: array<vec4f, RESULTS>,
   second: bool,
   batch: u32,
   first: u32,
   rows: u32,
   lid: u32
-) -> array<vec4f, SUMS> {
+) {
   let column = lid % WX;
   let row = lid / WX;
-  var sum = before;
   var w = weights;
   var a = array<vec4f, ROWS_A>();
   var next = array<vec4f, ROW_FETCHES>();
@@ -145,7 +172,7 @@ fn weighted(
             let b = other[k][d][c * WX + column];
             for (var q = 0u; q < ROWS_A; q++) { // unroll
               for (var j = 0u; j < 4u; j++) { // unroll
-                sum[4u * (q * PART + c) + j] += a[q][j] * b;
+                (*sum)[4u * (q * PART + c) + j] += a[q][j] * b;
               }
             }
           }
@@ -154,7 +181,6 @@ fn weighted(
       workgroupBarrier();
     }
   }
-  return sum;
 }
 
 // Which of a thread's four rows of the block are below `rows`.
@@ -180,18 +206,16 @@ fn sum_of_line(line: u32) -> vec4f {
   return sum;
 }
 
-// Sums of own rows over what their threads have of them.
-fn sums_of_rows(x: array<vec4f, ROWS_A>, lid: u32) -> array<vec4f, ROWS_A> {
-  var sum = x;
+// Makes of what each thread has of own rows their sums.
+fn sums_of_rows(x: ptr<function, array<vec4f, ROWS_A>>, lid: u32) {
   for (var q = 0u; q < ROWS_A; q++) { // unroll
-    keep(lid / WX * ROWS_A + q, lid % WX, x[q]);
+    keep(lid / WX * ROWS_A + q, lid % WX, (*x)[q]);
   }
   workgroupBarrier();
   for (var q = 0u; q < ROWS_A; q++) { // unroll
-    sum[q] = sum_of_line(lid / WX * ROWS_A + q);
+    (*x)[q] = sum_of_line(lid / WX * ROWS_A + q);
   }
   workgroupBarrier();
-  return sum;
 }
 
 fn sum_of(x: vec4f) -> f32 {

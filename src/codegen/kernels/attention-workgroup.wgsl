@@ -44,8 +44,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     peak[q] = vec4f(LEAST);
   }
+  var s = array<vec4f, RESULTS>();
   for (var first = 0u; first < KEYS; first += BLOCK) {
-    var s = products(false, A, batch, mine, first, lid);
+    products(&s, false, A, batch, mine, first, lid);
     let keys = within(first, column, KEYS);
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       for (var j = 0u; j < 4u; j++) { // unroll
@@ -72,9 +73,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       total[q] = total[q] * shrink + added;
     }
     workgroupBarrier();
-    sum = weighted(sum, s, true, batch, first, KEYS, lid);
+    weighted(&sum, s, true, batch, first, KEYS, lid);
   }
-  total = sums_of_rows(total, lid);
+  sums_of_rows(&total, lid);
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll
       let query = mine + 4u * (row * ROWS_A + q) + j;
