@@ -42,20 +42,20 @@ fn products(
   for (var f = 0u; f < FETCHES; f++) { // unroll
     let quad = quad_of(f * THREADS + lid);
     if (quad < TILE) {
-      let from = mine + 4u * quad;
+      let at = mine + 4u * quad;
       starts[f] = vec4u(
-        start_own(second, batch, from),
-        start_own(second, batch, from + 1u),
-        start_own(second, batch, from + 2u),
-        start_own(second, batch, from + 3u)
+        start_own(second, batch, at),
+        start_own(second, batch, at + 1u),
+        start_own(second, batch, at + 2u),
+        start_own(second, batch, at + 3u)
       );
     } else {
-      let from = first + quad - TILE;
+      let at = first + quad - TILE;
       starts[f] = vec4u(
-        start_other(second, batch, from),
-        start_other(second, batch, from + WX),
-        start_other(second, batch, from + 2u * WX),
-        start_other(second, batch, from + 3u * WX)
+        start_other(second, batch, at),
+        start_other(second, batch, at + WX),
+        start_other(second, batch, at + 2u * WX),
+        start_other(second, batch, at + 3u * WX)
       );
     }
   }
