@@ -106,7 +106,7 @@ const shapes: readonly Case[] = [
 const blocks: readonly Case[] = [...shapes, [1, 32, 3, 1], [65, 64, 1, 1], [33, 18, 2, 1], [49, 80, 1, 1], [130, 96, 1, 1]];
 // Scores of ±80 do not overflow.
 const large: Case = [40, 16, 1, 9];
-// So wide that there is no kernel of subgroups, and that a step of the workgroups is a short one.
+// So wide that there is no kernel of subgroups, and none of workgroups.
 const wide: Case = [9, 258, 1, 1];
 
 // These adapters have subgroups as wide as a CPU's vector; GPUs run the workgroups, which these adapters take long to compile.
@@ -121,6 +121,14 @@ describe.each([
   test.each(cases)("%d tokens, head width %d, batch %d, numbers up to %d", (tokens, width, batch, size) =>
     compare(selfAttention(tokens, width), batch, size, kernels),
   );
+});
+
+test.each([1, 33, 80, 81, 100, 128, 160, 192])("heads of width %d have workgroups, whatever is asked for", (width) => {
+  for (const attention of ["fused-8", "fused-4"]) {
+    const { kernels } = bundleOf(compiled(selfAttention(9, width)), { choices: { attention } }).program;
+    const variants = kernels.filter(({ name }) => name.includes("attention")).map((kernel) => kernel.variants[0]!.name);
+    expect(variants).toEqual(Array(3).fill(expect.stringMatching(/^workgroup-/)));
+  }
 });
 
 test("nothing of tokens × tokens is in memory", () => {

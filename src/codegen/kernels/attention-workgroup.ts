@@ -14,12 +14,10 @@ const MOST_MEMORY = 1024;
 const ROWS_OF_THREADS = 8;
 /** Fewest and most columns of threads. */
 const [LEAST_WX, MOST_WX] = [8, 20];
-/** Most vectors of a row of the result in one thread. */
-const MOST_PARTS = 6;
+/** Most vectors of a row of the result in one thread: more are more than registers hold, and minutes to compile. */
+const MOST_PARTS = 3;
 /** Most vec4 that a thread adds up or keeps between the products; with what it fetches they fill the registers of a GPU. */
 const MOST_KEPT = 32;
-/** Vectors of a step where memory is short. */
-const SHORT_STEP = 3;
 /** Four by four of a fetch that lie side by side in memory. */
 const QUADS = 8;
 /** Workgroups that a large GPU can run at a time: below it, half the rows and twice as many workgroups. */
@@ -61,11 +59,11 @@ function shapeFor(op: string, a: number, b: number, rows: number): Shape | undef
     // An even number, for pairs of steps.
     const wx = Math.max(LEAST_WX, 2 * Math.ceil(widest / part / 2));
     const tall = wx === LEAST_WX && rows === 8;
-    for (const step of [stepFor(a, b), SHORT_STEP]) {
-      const shape = { wx, part, wy: tall ? 2 * ROWS_OF_THREADS : ROWS_OF_THREADS, rowsA: tall ? 1 : rows / 4, step };
-      const fewer = keptOf(op, shape) > MOST_KEPT ? { ...shape, rowsA: 1 } : shape;
-      if (fits(fewer)) return fewer;
-    }
+    const wy = tall ? 2 * ROWS_OF_THREADS : ROWS_OF_THREADS;
+    const shape = { wx, part, wy, rowsA: tall ? 1 : rows / 4, step: stepFor(a, b) };
+    if (fits(shape) && keptOf(op, shape) <= MOST_KEPT) return shape;
+    const fewer = { ...shape, rowsA: 1 };
+    if (fits(fewer)) return fewer;
   }
   return undefined;
 }

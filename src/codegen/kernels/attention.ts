@@ -150,7 +150,12 @@ const attentionChoices: readonly Choice[] = [
 ];
 
 /** What runs whatever the subgroups are. */
-function portable(region: Region, plan: Plan, sizes: Record<string, string>, choice: string | undefined): LoweredVariant | undefined {
+function portable(
+  region: Region,
+  plan: Plan,
+  sizes: Record<string, string>,
+  choice: string | undefined,
+): LoweredVariant | undefined {
   if (choice === "rows") return tiled(region, plan, sizes);
   return workgroup(region, plan, sizes, choice === "fused-8" ? 8 : choice === "fused-4" ? 4 : undefined);
 }
