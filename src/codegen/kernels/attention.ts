@@ -6,6 +6,7 @@ import { literal } from "../../ir/ops/literal.js";
 import { type Choice, type Family, kernelText, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { forms, type Plan, planOf, vectorHooks } from "./attention-plan.js";
+import { workgroup } from "./attention-workgroup.js";
 
 const THREADS = 64;
 /** Workgroup memory in all, what every device has, and the most rows of a tile. */
@@ -136,11 +137,28 @@ function naive(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   return { name: "naive", requires: {}, workgroupSize: THREADS, tile: [THREADS, 1], text };
 }
 
-/** Chosen where the op is made, by raise-attention: an attention that it leaves alone is products and a softmax like any others. */
+/**
+ * Whether fused is chosen where the op is made, by raise-attention: an attention that it leaves alone is products and a softmax like any
+ * others. The others are forms for GPUs, taken wherever they are chosen.
+ */
 const attentionChoices: readonly Choice[] = [
   { name: "fused", doc: "one kernel, and one for each gradient; scores are never stored" },
   { name: "unfused", doc: "products and a softmax; scores are stored" },
+  { name: "fused-8", doc: "fused, by workgroups whose threads have eight rows each, where registers hold them" },
+  { name: "fused-4", doc: "fused, by workgroups whose threads have four rows each" },
+  { name: "rows", doc: "fused, by workgroups that have a few threads a row" },
 ];
+
+/** What runs whatever the subgroups are. */
+function portable(
+  region: Region,
+  plan: Plan,
+  sizes: Record<string, string>,
+  choice: string | undefined,
+): LoweredVariant | undefined {
+  if (choice === "rows") return tiled(region, plan, sizes);
+  return workgroup(region, plan, sizes, choice === "fused-8" ? 8 : choice === "fused-4" ? 4 : undefined);
+}
 
 export const attention: Family = {
   name: "attention",
@@ -157,13 +175,15 @@ export const attention: Family = {
       BATCHES: words.named("batches", size.batch),
     };
     const form = forms[op.op]!;
+    const choice = options.choices?.attention;
+    const onVectors = options.variants && !options.safe && (choice === undefined || choice === "fused");
     return {
       family: op.op.replaceAll("_", "-"),
       words,
       extent: [size[form.along], size.batch],
       variants: [
-        ...(options.variants && !options.safe ? CPU_WIDTHS.flatMap((s) => subgroup(region, plan, sizes, s) ?? []) : []),
-        (options.safe ? undefined : tiled(region, plan, sizes)) ?? naive(region, plan, sizes),
+        ...(onVectors ? CPU_WIDTHS.flatMap((s) => subgroup(region, plan, sizes, s) ?? []) : []),
+        (options.safe ? undefined : portable(region, plan, sizes, choice)) ?? naive(region, plan, sizes),
       ],
     };
   },
