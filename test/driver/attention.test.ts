@@ -114,7 +114,6 @@ describe.each([
   ["subgroups", {}, sample("subgroups", shapes, 2)],
   ["workgroups, eight rows a thread", { choices: { attention: "fused-8" } }, shared([...sample("fused-8", blocks, 1), large])],
   ["workgroups, four rows a thread", { choices: { attention: "fused-4" } }, shared([large, ...sample("fused-4", blocks, 1)])],
-  ["rows", { choices: { attention: "rows" } }, sample("tiles", shapes, 1)],
   ["chosen kernels", {}, shared([large, wide])],
   ["naive kernels", { safe: true }, [[50, 18, 2, 1]]],
 ] as const)("%s", (_, kernels, cases) => {

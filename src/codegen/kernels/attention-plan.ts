@@ -35,16 +35,13 @@ export interface OpForm {
   readonly file: string;
   /** What a thread is for: a query, or a key. */
   readonly along: Role;
-  /** Numbers of a score: what each thread has of it, and what the threads of its row keep of it together. */
-  readonly parts: 1 | 2;
-  readonly scores: 1 | 2;
 }
 
 /** Results and file of each op. */
 export const forms: Record<string, OpForm> = {
-  attention: { outputs: ["o", "lse"], file: "attention", along: "query", parts: 1, scores: 1 },
-  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query", parts: 2, scores: 1 },
-  attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key", parts: 2, scores: 2 },
+  attention: { outputs: ["o", "lse"], file: "attention", along: "query" },
+  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query" },
+  attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key" },
 };
 
 /** How a tensor is read or written. */

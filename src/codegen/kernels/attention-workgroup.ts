@@ -69,12 +69,14 @@ function shapeFor(op: string, a: number, b: number, rows: number): Shape | undef
 }
 
 /**
- * Eight own rows a thread read least; four where workgroups of eight are too few for a GPU at the compile batch, or where half of the rows
- * would do nothing. `asked`: what is chosen by hand.
+ * Eight own rows a thread read least: forward, where workgroups of eight are enough for a GPU at the compile batch and half of the rows would
+ * not do nothing. A gradient holds twice and three times as much in registers; with eight it was as fast or slower wherever it was tried.
+ * `asked`: what is chosen by hand.
  */
 function rowsFor(region: Region, { op, size }: Plan, asked: number | undefined): number {
   if (asked !== undefined) return asked;
-  const rows = evaluate(size[forms[op.op]!.along], region.batch);
+  if (op.op !== "attention") return 4;
+  const rows = evaluate(size.query, region.batch);
   const workgroups = Math.ceil(rows / (8 * ROWS_OF_THREADS)) * evaluate(size.batch, region.batch);
   return workgroups >= ENOUGH_WORKGROUPS && rows > 4 * ROWS_OF_THREADS ? 8 : 4;
 }

@@ -57,9 +57,6 @@ export const workgroupTiles: readonly Tile[] = [
   { rows: 4, vectors: 1, wx: 4, wy: 8, slices: 8, depth: 64 },
 ];
 
-/** Steps of K that are fetched before they are multiplied. */
-const AHEAD = 1;
-
 /** Rows and columns of a workgroup's results. */
 export const sidesOf = ({ rows, vectors, wx, wy }: Tile): readonly [bm: number, bn: number] => [rows * wy, 4 * vectors * wx];
 
@@ -96,7 +93,6 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       BN: count(bn),
       BK: count(depth),
       DEPTH: count(depth / slices / 4),
-      AHEAD: count(AHEAD),
       NV: count(vectors),
       ROWS_A: count(rows / 4),
       RESULTS: count(rows * vectors),

@@ -1,9 +1,9 @@
 // matmul-workgroup: C[m,n] = Σk A[m,k] · B[k,n] through workgroup memory. A workgroup makes BM × BN results and goes along K in steps of
 // BK. Its threads fetch a tile of A and one of B between them, each number once, in blocks of four by four, and then read from the tiles
-// what they need; the blocks of the next AHEAD steps are on their way while this step is multiplied. Both tiles lie k by k with four rows
+// what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
 // (columns) in a vec4, A's and then B's, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
-//   The memory is nested, tile[k / 4][k % 4][rows]: k % 4 is a number in the text and a thread's rows are the same in every step, so for
-// four k there is one place to find, and one check that Dawn adds, in place of one for each read.
+//   The memory is nested, tile[k / 4][k % 4][rows], and all of a slice's k stand in the text: a thread's rows are the same in every step, so
+// nothing is left to find, nor to check, for which Dawn adds a comparison to every index that it does not know.
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
 //   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
@@ -45,70 +45,66 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   var a: array<vec4f, ROWS_A>;
   var total_a: array<vec4f, ROWS_A>;
   var total_b: array<vec4f, NV>;
-  var next: array<mat4x4f, AHEAD * FETCHES>;
-  // Before the first AHEAD steps there is nothing to multiply, in the last as many nothing more to fetch.
-  for (var from_k = K_FROM; from_k < K_TO + AHEAD * BK; from_k += AHEAD * BK) {
-    for (var h = 0u; h < AHEAD; h++) { // unroll
-      let step = from_k + h * BK;
-      let ready = step >= K_FROM + AHEAD * BK && step < K_TO + AHEAD * BK;
-      if (ready) {
-        for (var f = 0u; f < FETCHES; f++) { // unroll
-          let i = f * THREADS + lid;
-          let found = next[h * FETCHES + f];
-          if (i < BLOCKS) {
-            let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-            let at = (i / QUADS) % (BK / 4u);
-            for (var j = 0u; j < 4u; j++) { // unroll
-              tile[at][j][quad] = found[j];
-            }
-          }
-        }
-      }
-      workgroupBarrier();
-      if (step < K_TO) {
-        for (var f = 0u; f < FETCHES; f++) { // unroll
-          let i = f * THREADS + lid;
-          if (i < BLOCKS) {
-            let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-            let k = step + (i / QUADS) % (BK / 4u) * 4u;
-            if (quad < TILE_A) {
-              next[h * FETCHES + f] = block_a(a_base, m0 + 4u * quad, k);
-            } else {
-              next[h * FETCHES + f] = block_b(b_base, n0 + 4u * (quad - TILE_A), k);
-            }
-          }
-        }
-      }
-      if (ready) {
-        for (var d = 0u; d < DEPTH; d++) {
-          let at = slice * DEPTH + d;
+  var next: array<mat4x4f, FETCHES>;
+  // Before the first step there is nothing to multiply, in the last nothing more to fetch.
+  for (var step = K_FROM; step < K_TO + BK; step += BK) {
+    if (step > K_FROM) {
+      for (var f = 0u; f < FETCHES; f++) { // unroll
+        let i = f * THREADS + lid;
+        let found = next[f];
+        if (i < BLOCKS) {
+          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
+          let at = (i / QUADS) % (BK / 4u);
           for (var j = 0u; j < 4u; j++) { // unroll
+            tile[at][j][quad] = found[j];
+          }
+        }
+      }
+    }
+    workgroupBarrier();
+    if (step < K_TO) {
+      for (var f = 0u; f < FETCHES; f++) { // unroll
+        let i = f * THREADS + lid;
+        if (i < BLOCKS) {
+          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
+          let k = step + (i / QUADS) % (BK / 4u) * 4u;
+          if (quad < TILE_A) {
+            next[f] = block_a(a_base, m0 + 4u * quad, k);
+          } else {
+            next[f] = block_b(b_base, n0 + 4u * (quad - TILE_A), k);
+          }
+        }
+      }
+    }
+    if (step > K_FROM) {
+      for (var d = 0u; d < DEPTH; d++) { // unroll
+        let at = slice * DEPTH + d;
+        for (var j = 0u; j < 4u; j++) { // unroll
+          for (var q = 0u; q < ROWS_A; q++) { // unroll
+            a[q] = tile[at][j][q * WY + row];
+          }
+          for (var c = 0u; c < NV; c++) { // unroll
+            let b = tile[at][j][TILE_A + c * WX + column];
             for (var q = 0u; q < ROWS_A; q++) { // unroll
-              a[q] = tile[at][j][q * WY + row];
+              sum[4u * (q * NV + c)] += a[q].x * b;
+              sum[4u * (q * NV + c) + 1u] += a[q].y * b;
+              sum[4u * (q * NV + c) + 2u] += a[q].z * b;
+              sum[4u * (q * NV + c) + 3u] += a[q].w * b;
             }
-            for (var c = 0u; c < NV; c++) { // unroll
-              let b = tile[at][j][TILE_A + c * WX + column];
-              for (var q = 0u; q < ROWS_A; q++) { // unroll
-                sum[4u * (q * NV + c)] += a[q].x * b;
-                sum[4u * (q * NV + c) + 1u] += a[q].y * b;
-                sum[4u * (q * NV + c) + 2u] += a[q].z * b;
-                sum[4u * (q * NV + c) + 3u] += a[q].w * b;
-              }
-              if (SUM_B && m0 == 0u && row == 0u) {
-                total_b[c] += b;
-              }
+            if (SUM_B && m0 == 0u && row == 0u) {
+              total_b[c] += b;
             }
-            // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
-            if (SUM_A && n0 == 0u && column == 0u) {
-              for (var q = 0u; q < ROWS_A; q++) { // unroll
-                total_a[q] += a[q];
-              }
+          }
+          // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
+          if (SUM_A && n0 == 0u && column == 0u) {
+            for (var q = 0u; q < ROWS_A; q++) { // unroll
+              total_a[q] += a[q];
             }
           }
         }
       }
-      workgroupBarrier();
     }
+    workgroupBarrier();
   }
 
   if (SLICES == 1u) {

@@ -9,7 +9,7 @@ import { evaluate, product, type Size } from "../../program/size.js";
 import { matmulKey } from "../choice-key.js";
 import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
-import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
+import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { squaresBeside } from "./matmul-squares.js";
@@ -122,20 +122,42 @@ export function isOfDesign(variant: string, design: string): boolean {
 }
 
 /**
- * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least. On an NVIDIA H200
- * that was the fastest of those tried, or within about a fifth of it, for the products of DiT-S/4 and of a training step of `small`.
+ * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least; but tiles of 128 × 128
+ * must be several times as many as run at once, for the last round is seldom full. On an NVIDIA H200 what this takes is the fastest of those
+ * tried, or within about a tenth of it, for the products of DiT-S/4, of a training step of `small` and of DiT-XL/2 at batch 16.
  */
-const ENOUGH_THREADS = 56 * 1024;
+const ENOUGH_THREADS = 48 * 1024;
+const ENOUGH_OF_LARGE = 128 * 1024;
+
+/** How many tiles of these sides there are at the compile batch. */
+function tilesOf({ shape, region }: MatmulPlan, [bm, bn]: readonly [number, number]): number {
+  const at = (size: Size): number => evaluate(size, region.batch);
+  return at(product(shape.batch.map((l) => l.range))) * Math.ceil(at(shape.m.range) / bm) * Math.ceil(at(shape.n.range) / bn);
+}
 
 /** The tile that suits a GPU, by the size at the compile batch. */
-function tileFor({ shape, region }: MatmulPlan): Tile {
-  const at = (size: Size): number => evaluate(size, region.batch);
-  const batches = at(product(shape.batch.map((l) => l.range)));
-  const threads = (tile: Tile): number => {
-    const [bm, bn] = sidesOf(tile);
-    return batches * Math.ceil(at(shape.m.range) / bm) * Math.ceil(at(shape.n.range) / bn) * threadsOf(tile);
+const tileFor = (plan: MatmulPlan): Tile =>
+  workgroupTiles.find((tile) => {
+    const enough = tile.vectors > 1 ? ENOUGH_OF_LARGE : ENOUGH_THREADS;
+    return tilesOf(plan, sidesOf(tile)) * threadsOf(tile) >= enough;
+  }) ?? workgroupTiles.at(-1)!;
+
+/**
+ * Matrix units where a device has them and the operands lie in f16: on an H200 tiles of 128 × 128 are the fastest from about 800 on, those of
+ * 64 × 64 from about 140; of fewer the f32 tiles with K in parts are.
+ */
+const ENOUGH_MATRICES: readonly (readonly [name: string, tiles: number])[] = [
+  ["matrix-128x128", 800],
+  ["matrix-64x64", 140],
+];
+
+function onMatrices(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
+  if (!guarded) return [];
+  const suits = ([name, tiles]: readonly [string, number]): LoweredVariant[] => {
+    const tile = matrixTiles.find((candidate) => matrixName(candidate) === name)!;
+    return tilesOf(plan, matrixSides(tile)) >= tiles ? matrixVariants(plan, tile) : [];
   };
-  return workgroupTiles.find((tile) => threads(tile) >= ENOUGH_THREADS) ?? workgroupTiles.at(-1)!;
+  return ENOUGH_MATRICES.map(suits).find((variants) => variants.length > 0) ?? [];
 }
 
 /**
@@ -161,6 +183,12 @@ const onVectors = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
  */
 const forFewRows = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [...onVectors(plan, guarded), fewRows(plan)];
 
+const anyRows = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
+  ...onMatrices(plan, guarded),
+  ...onVectors(plan, guarded),
+  ...portable(plan, guarded),
+];
+
 interface Way {
   readonly plan: MatmulPlan;
   /** The most demanding first. */
@@ -171,7 +199,7 @@ interface Way {
 function ownWay(region: Region, shape: MatmulShape, baked: boolean, guarded: boolean): Way {
   const few = evaluate(shape.k.range, region.batch) < FEW_ROWS_K ? undefined : ofFewRows(shape, region);
   const plan = planOf(region, few ?? shape, baked);
-  return { plan, variants: few ? forFewRows(plan, guarded) : [...onVectors(plan, guarded), ...portable(plan, guarded)] };
+  return { plan, variants: few ? forFewRows(plan, guarded) : anyRows(plan, guarded) };
 }
 
 /** The chosen design, undefined where it does not apply. One that some devices cannot run has one behind it that they can. */
