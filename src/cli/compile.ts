@@ -77,8 +77,8 @@ export function register(program: Command, io: Io): void {
 
 async function compileCommand(model: string, flags: Flags, io: Io, commands: readonly string[]): Promise<void> {
   // Loaded late: no other command should wait for TypeScript, nor for the compiler.
-  const { loadTypeScriptAhead } = await import("../compile/ahead.js");
-  loadTypeScriptAhead();
+  const { prepareToCompile } = await import("../compile/ahead.js");
+  prepareToCompile();
   const [{ compile }, { readTarget }, { passes }, { printModule }, { suggestion }] = await Promise.all([
     import("../compile/compile.js"),
     import("../compile/profile.js"),

@@ -23,7 +23,7 @@ export type Answer = { readonly value: Answers[keyof Answers] } | { readonly err
 const PATIENCE = 5000;
 
 /** Node's threads run no TypeScript: run from source, as tests do, it is all one thread. */
-const built = import.meta.url.endsWith(".js");
+export const built = import.meta.url.endsWith(".js");
 
 let thread: Thread | undefined;
 
