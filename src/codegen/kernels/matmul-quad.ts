@@ -1,0 +1,72 @@
+/**
+ * The form of matmul for subgroups of four on a CPU, whose lanes swap rows inside the quad. SwiftShader is the one that has them: a vector of four
+ * f32, loads and stores one number after the other, and a broadcast that costs eight instructions where a swap costs one.
+ */
+import { evaluate } from "../../program/size.js";
+import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
+import type { MatmulPlan } from "./matmul-plan.js";
+import { squareText } from "./matmul-squares.js";
+import { foursOf } from "./matmul-subgroup.js";
+
+export interface QuadTile {
+  /** Rows at most; fewer where the product has fewer at the compile batch. */
+  readonly rows: 16 | 32;
+  /** Blocks of 16 columns. */
+  readonly blocks: 1 | 2;
+}
+
+/** The loop over K of the smaller one is 35 KB of SwiftShader's code, that of the larger three times as much, which fits no core's first cache. */
+export const quadTiles: readonly QuadTile[] = [
+  { rows: 16, blocks: 1 },
+  { rows: 32, blocks: 2 },
+];
+
+export const quadName = ({ rows, blocks }: QuadTile): string => `quad-${rows}x${16 * blocks}`;
+
+/** The variant, none when the operands' order does not suit the form. */
+export function quadVariants(plan: MatmulPlan, { rows, blocks }: QuadTile): LoweredVariant[] {
+  const fours = foursOf(plan);
+  if (!fours) return [];
+  const { region, words, sizes, finish, riding, shape } = plan;
+  const { aBinding, bBinding } = shape;
+  const { aAlongK, bAlongK, store } = fours;
+  // A lane owns every fourth row, or four of sixteen side by side.
+  const most = Math.min(rows, evaluate(shape.m.range, region.batch));
+  const tm = [4, 8, 16, 32].find((count) => count >= most && (aAlongK || count >= 16))!;
+  const squares = squareText(plan, "subgroup");
+  const text = kernelText({
+    title: `matmul, subgroups of 4 that swap rows: ${tm} × ${16 * blocks} results each`,
+    enables: ["enable subgroups;"],
+    bindings: region.bindings,
+    vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
+    words,
+    consts: {
+      TM: `${tm}u`,
+      OWN: `${tm / 4}u`,
+      NV: `${blocks}u`,
+      COLUMNS: `${4 * blocks}u`,
+      A_ALONG_K: String(aAlongK),
+      B_ALONG_K: String(bAlongK),
+      SUM_A: riding.consts.SUM_A!,
+      ...squares.consts,
+    },
+    sizes,
+    hooks: [
+      fnText("load_a(four: u32) -> vec4f", [`return b${aBinding}[four];`]),
+      fnText("load_b(four: u32) -> vec4f", [`return b${bBinding}[four];`]),
+      ...squares.hooks,
+      store.hook,
+      riding.hooks,
+    ].join("\n"),
+    file: "./kernels/matmul-quad.wgsl",
+  });
+  return [
+    {
+      name: quadName({ rows, blocks }),
+      requires: { features: ["subgroups"], subgroupSize: 4 },
+      workgroupSize: 4,
+      tile: [16 * blocks, tm, 1, 1],
+      text,
+    },
+  ];
+}
