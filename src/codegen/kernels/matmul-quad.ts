@@ -2,7 +2,7 @@
  * The form of matmul for subgroups of four on a CPU, whose lanes swap rows inside the quad. SwiftShader is the one that has them: a vector of four
  * f32, loads and stores one number after the other, and a broadcast that costs eight instructions where a swap costs one.
  */
-import { evaluate } from "../../program/size.js";
+import { evaluate, product, type Size } from "../../program/size.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import type { MatmulPlan } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
@@ -22,6 +22,19 @@ export const quadTiles: readonly QuadTile[] = [
 ];
 
 export const quadName = ({ rows, blocks }: QuadTile): string => `quad-${rows}x${16 * blocks}`;
+
+/** Tiles that keep the cores of a CPU at work to the end; the larger does more for each load, and takes four times as long to compile. */
+const ENOUGH_TILES = 32;
+
+/** The tile that suits a product, by its size at the compile batch. */
+export function quadFor({ shape, region }: MatmulPlan): QuadTile {
+  const at = (size: Size): number => evaluate(size, region.batch);
+  const [rows, columns] = [at(shape.m.range), at(shape.n.range)];
+  const tiles = (side: number): number =>
+    at(product(shape.batch.map((l) => l.range))) * Math.ceil(rows / side) * Math.ceil(columns / side);
+  const [small, large] = quadTiles as readonly [QuadTile, QuadTile];
+  return rows > small.rows && tiles(large.rows) >= ENOUGH_TILES ? large : small;
+}
 
 /** The variant, none when the operands' order does not suit the form. */
 export function quadVariants(plan: MatmulPlan, { rows, blocks }: QuadTile): LoweredVariant[] {

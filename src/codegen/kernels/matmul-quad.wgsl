@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       a_at[q] = (a_base + min(m0 + 4u * (lane + q / 4u * 4u), M - 4u)) / 4u;
     }
   }
-  var b_at: array<u32, 4u * NV>;
+  var b_at: array<u32, COLUMNS>;
   for (var v = 0u; v < NV; v++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll
       if (B_ALONG_K) {
@@ -42,36 +42,41 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
   }
 
-  var sum: array<f32, TM * 4u * NV>;
-  for (var k = 0u; k < K; k += 4u) {
+  var sum: array<f32, TM * COLUMNS>;
+  // Nothing is divided inside the loop: a division of vectors is one for each lane.
+  let a_step = A_K / 4u;
+  let b_step = B_K / 4u;
+  let steps = (K + 3u) / 4u;
+  for (var step = 0u; step < steps; step++) {
+    let k = 4u * step;
     var a: array<vec4f, OWN>;
     if (A_ALONG_K) {
       for (var q = 0u; q < OWN; q++) { // unroll
-        a[q] = load_a(a_at[q] + k / 4u);
+        a[q] = load_a(a_at[q] + step);
       }
     } else {
       for (var q = 0u; q < OWN; q += 4u) { // unroll
-        let t0 = load_a(a_at[q] + k * (A_K / 4u));
-        let t1 = select(vec4f(), load_a(a_at[q] + (k + 1u) * (A_K / 4u)), k + 1u < K);
-        let t2 = select(vec4f(), load_a(a_at[q] + (k + 2u) * (A_K / 4u)), k + 2u < K);
-        let t3 = select(vec4f(), load_a(a_at[q] + (k + 3u) * (A_K / 4u)), k + 3u < K);
+        let t0 = load_a(a_at[q] + k * a_step);
+        let t1 = select(vec4f(), load_a(a_at[q] + (k + 1u) * a_step), k + 1u < K);
+        let t2 = select(vec4f(), load_a(a_at[q] + (k + 2u) * a_step), k + 2u < K);
+        let t3 = select(vec4f(), load_a(a_at[q] + (k + 3u) * a_step), k + 3u < K);
         a[q] = vec4f(t0.x, t1.x, t2.x, t3.x);
         a[min(q + 1u, OWN - 1u)] = vec4f(t0.y, t1.y, t2.y, t3.y);
         a[min(q + 2u, OWN - 1u)] = vec4f(t0.z, t1.z, t2.z, t3.z);
         a[min(q + 3u, OWN - 1u)] = vec4f(t0.w, t1.w, t2.w, t3.w);
       }
     }
-    var b: array<vec4f, 4u * NV>;
+    var b: array<vec4f, COLUMNS>;
     for (var v = 0u; v < NV; v++) { // unroll
       if (B_ALONG_K) {
         for (var j = 0u; j < 4u; j++) { // unroll
-          b[4u * v + j] = load_b(b_at[4u * v + j] + k / 4u);
+          b[4u * v + j] = load_b(b_at[4u * v + j] + step);
         }
       } else {
-        let t0 = load_b(b_at[4u * v] + k * (B_K / 4u));
-        var t1 = load_b(b_at[4u * v] + (k + 1u) * (B_K / 4u));
-        var t2 = load_b(b_at[4u * v] + (k + 2u) * (B_K / 4u));
-        var t3 = load_b(b_at[4u * v] + (k + 3u) * (B_K / 4u));
+        let t0 = load_b(b_at[4u * v] + k * b_step);
+        var t1 = load_b(b_at[4u * v] + (k + 1u) * b_step);
+        var t2 = load_b(b_at[4u * v] + (k + 2u) * b_step);
+        var t3 = load_b(b_at[4u * v] + (k + 3u) * b_step);
         if (!A_ALONG_K) {
           t1 = select(vec4f(), t1, k + 1u < K);
           t2 = select(vec4f(), t2, k + 2u < K);
@@ -131,7 +136,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       for (var start = 0u; start < K; start += 64u) {
         var block = vec4f();
         for (var k = start; k < min(start + 64u, K); k++) {
-          block += load_a(a_at[q] + k * (A_K / 4u));
+          block += load_a(a_at[q] + k * a_step);
         }
         total += block;
       }

@@ -11,7 +11,7 @@ import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
-import { quadName, quadTiles, quadVariants } from "./matmul-quad.js";
+import { quadFor, quadName, quadTiles, quadVariants } from "./matmul-quad.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { squaresBeside } from "./matmul-squares.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
@@ -136,7 +136,7 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
 const onVectors = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
   guarded
     ? [
-        ...quadVariants(plan, quadTiles[0]!),
+        ...quadVariants(plan, quadFor(plan)),
         ...subgroupTiles(plan, "best").filter(({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH),
       ]
     : [];
