@@ -13,17 +13,22 @@ export interface QuadTile {
   readonly rows: 16 | 32;
   /** Blocks of 16 columns. */
   readonly blocks: 1 | 2;
+  /** Fours of k in a step: what is summed is kept from step to step by its lanes' mask, which costs as much as three multiply-adds. */
+  readonly parts: 1 | 2;
 }
 
-/** The loop over K of the smaller one is 35 KB of SwiftShader's code, that of the larger three times as much, which fits no core's first cache. */
+/**
+ * The larger does more for each number that it loads, and SwiftShader takes eight times as long to compile it: its loop over K is five times the
+ * smaller one's 35 KB, of which a core's first cache holds most.
+ */
 export const quadTiles: readonly QuadTile[] = [
-  { rows: 16, blocks: 1 },
-  { rows: 32, blocks: 2 },
+  { rows: 16, blocks: 1, parts: 1 },
+  { rows: 32, blocks: 2, parts: 2 },
 ];
 
 export const quadName = ({ rows, blocks }: QuadTile): string => `quad-${rows}x${16 * blocks}`;
 
-/** Tiles that keep the cores of a CPU at work to the end; the larger does more for each load, and takes four times as long to compile. */
+/** Tiles that keep the cores of a CPU at work to the end. */
 const ENOUGH_TILES = 32;
 
 /** The tile that suits a product, by its size at the compile batch. */
@@ -37,12 +42,13 @@ export function quadFor({ shape, region }: MatmulPlan): QuadTile {
 }
 
 /** The variant, none when the operands' order does not suit the form. */
-export function quadVariants(plan: MatmulPlan, { rows, blocks }: QuadTile): LoweredVariant[] {
+export function quadVariants(plan: MatmulPlan, tile: QuadTile): LoweredVariant[] {
   const fours = foursOf(plan);
   if (!fours) return [];
   const { region, words, sizes, finish, riding, shape } = plan;
   const { aBinding, bBinding } = shape;
   const { aAlongK, bAlongK, store } = fours;
+  const { rows, blocks, parts } = tile;
   // A lane owns every fourth row, or four of sixteen side by side.
   const most = Math.min(rows, evaluate(shape.m.range, region.batch));
   const tm = [4, 8, 16, 32].find((count) => count >= most && (aAlongK || count >= 16))!;
@@ -58,6 +64,8 @@ export function quadVariants(plan: MatmulPlan, { rows, blocks }: QuadTile): Lowe
       OWN: `${tm / 4}u`,
       NV: `${blocks}u`,
       COLUMNS: `${4 * blocks}u`,
+      PARTS: `${parts}u`,
+      ...(parts === 2 ? { EIGHT: "true" } : {}),
       A_ALONG_K: String(aAlongK),
       B_ALONG_K: String(bAlongK),
       SUM_A: riding.consts.SUM_A!,
@@ -75,7 +83,7 @@ export function quadVariants(plan: MatmulPlan, { rows, blocks }: QuadTile): Lowe
   });
   return [
     {
-      name: quadName({ rows, blocks }),
+      name: quadName(tile),
       requires: { features: ["subgroups"], subgroupSize: 4 },
       workgroupSize: 4,
       tile: [16 * blocks, tm, 1, 1],

@@ -46,60 +46,72 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   // Nothing is divided inside the loop: a division of vectors is one for each lane.
   let a_step = A_K / 4u;
   let b_step = B_K / 4u;
-  let steps = (K + 3u) / 4u;
+  let steps = (K + 4u * PARTS - 1u) / (4u * PARTS);
   for (var step = 0u; step < steps; step++) {
-    let k = 4u * step;
-    var a: array<vec4f, OWN>;
-    if (A_ALONG_K) {
+    var a: array<vec4f, OWN * PARTS>;
+    var b: array<vec4f, COLUMNS * PARTS>;
+    for (var h = 0u; h < PARTS; h++) { // unroll
+      let four = PARTS * step + h;
+      // K ends with a four where A or B lies k by k, but maybe inside the step.
+      const whole = A_ALONG_K && h == 0u;
+      let inside = vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K);
       for (var q = 0u; q < OWN; q++) { // unroll
-        a[q] = load_a(a_at[q] + step);
-      }
-    } else {
-      for (var q = 0u; q < OWN; q += 4u) { // unroll
-        let t0 = load_a(a_at[q] + k * a_step);
-        let t1 = select(vec4f(), load_a(a_at[q] + (k + 1u) * a_step), k + 1u < K);
-        let t2 = select(vec4f(), load_a(a_at[q] + (k + 2u) * a_step), k + 2u < K);
-        let t3 = select(vec4f(), load_a(a_at[q] + (k + 3u) * a_step), k + 3u < K);
-        a[q] = vec4f(t0.x, t1.x, t2.x, t3.x);
-        a[min(q + 1u, OWN - 1u)] = vec4f(t0.y, t1.y, t2.y, t3.y);
-        a[min(q + 2u, OWN - 1u)] = vec4f(t0.z, t1.z, t2.z, t3.z);
-        a[min(q + 3u, OWN - 1u)] = vec4f(t0.w, t1.w, t2.w, t3.w);
-      }
-    }
-    var b: array<vec4f, COLUMNS>;
-    for (var v = 0u; v < NV; v++) { // unroll
-      if (B_ALONG_K) {
-        for (var j = 0u; j < 4u; j++) { // unroll
-          b[4u * v + j] = load_b(b_at[4u * v + j] + step);
+        if (whole) {
+          a[q] = load_a(a_at[q] + four);
+        } else if (A_ALONG_K) {
+          a[OWN * h + q] = select(vec4f(), load_a(a_at[q] + four), inside.x);
+        } else if (q % 4u == 0u) {
+          let t0 = select(vec4f(), load_a(a_at[q] + 4u * four * a_step), inside.x);
+          let t1 = select(vec4f(), load_a(a_at[q] + (4u * four + 1u) * a_step), inside.y);
+          let t2 = select(vec4f(), load_a(a_at[q] + (4u * four + 2u) * a_step), inside.z);
+          let t3 = select(vec4f(), load_a(a_at[q] + (4u * four + 3u) * a_step), inside.w);
+          a[OWN * h + q] = vec4f(t0.x, t1.x, t2.x, t3.x);
+          a[OWN * h + min(q + 1u, OWN - 1u)] = vec4f(t0.y, t1.y, t2.y, t3.y);
+          a[OWN * h + min(q + 2u, OWN - 1u)] = vec4f(t0.z, t1.z, t2.z, t3.z);
+          a[OWN * h + min(q + 3u, OWN - 1u)] = vec4f(t0.w, t1.w, t2.w, t3.w);
         }
-      } else {
-        let t0 = load_b(b_at[4u * v] + k * b_step);
-        var t1 = load_b(b_at[4u * v] + (k + 1u) * b_step);
-        var t2 = load_b(b_at[4u * v] + (k + 2u) * b_step);
-        var t3 = load_b(b_at[4u * v] + (k + 3u) * b_step);
-        if (!A_ALONG_K) {
-          t1 = select(vec4f(), t1, k + 1u < K);
-          t2 = select(vec4f(), t2, k + 2u < K);
-          t3 = select(vec4f(), t3, k + 3u < K);
+      }
+      for (var j = 0u; j < COLUMNS; j++) { // unroll
+        if (B_ALONG_K && whole) {
+          b[j] = load_b(b_at[j] + four);
+        } else if (B_ALONG_K) {
+          b[COLUMNS * h + j] = select(vec4f(), load_b(b_at[j] + four), inside.x);
+        } else if (j % 4u == 0u) {
+          var t0 = load_b(b_at[j] + 4u * four * b_step);
+          var t1 = load_b(b_at[j] + (4u * four + 1u) * b_step);
+          var t2 = load_b(b_at[j] + (4u * four + 2u) * b_step);
+          var t3 = load_b(b_at[j] + (4u * four + 3u) * b_step);
+          if (!whole) {
+            t0 = select(vec4f(), t0, inside.x);
+            t1 = select(vec4f(), t1, inside.y);
+            t2 = select(vec4f(), t2, inside.z);
+            t3 = select(vec4f(), t3, inside.w);
+          }
+          b[COLUMNS * h + j] = vec4f(t0.x, t1.x, t2.x, t3.x);
+          b[COLUMNS * h + min(j + 1u, COLUMNS - 1u)] = vec4f(t0.y, t1.y, t2.y, t3.y);
+          b[COLUMNS * h + min(j + 2u, COLUMNS - 1u)] = vec4f(t0.z, t1.z, t2.z, t3.z);
+          b[COLUMNS * h + min(j + 3u, COLUMNS - 1u)] = vec4f(t0.w, t1.w, t2.w, t3.w);
         }
-        b[4u * v] = vec4f(t0.x, t1.x, t2.x, t3.x);
-        b[4u * v + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y);
-        b[4u * v + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z);
-        b[4u * v + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w);
       }
     }
     for (var q = 0u; q < OWN; q++) { // unroll
       for (var p = 0u; p < 4u; p++) { // unroll
         var x = a[q];
+        var y = a[OWN + q]; // where EIGHT
         if (p == 1u) {
-          x = quadSwapX(a[q]);
+          x = quadSwapX(x);
+          y = quadSwapX(y); // where EIGHT
         } else if (p == 2u) {
-          x = quadSwapY(a[q]);
+          x = quadSwapY(x);
+          y = quadSwapY(y); // where EIGHT
         } else if (p == 3u) {
-          x = quadSwapDiagonal(a[q]);
+          x = quadSwapDiagonal(x);
+          y = quadSwapDiagonal(y); // where EIGHT
         }
         for (var j = 0u; j < COLUMNS; j++) { // unroll
-          sum[(4u * q + p) * COLUMNS + j] += x.x * b[j].x + x.y * b[j].y + x.z * b[j].z + x.w * b[j].w;
+          var add = x.x * b[j].x + x.y * b[j].y + x.z * b[j].z + x.w * b[j].w;
+          add = add + y.x * b[COLUMNS + j].x + y.y * b[COLUMNS + j].y + y.z * b[COLUMNS + j].z + y.w * b[COLUMNS + j].w; // where EIGHT
+          sum[(4u * q + p) * COLUMNS + j] += add;
         }
       }
     }
