@@ -3,6 +3,7 @@
  * f32, loads and stores one number after the other, and a broadcast that costs eight instructions where a swap costs one.
  */
 import { evaluate, product, type Size } from "../../program/size.js";
+import { isMultiple } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import type { MatmulPlan } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
@@ -53,6 +54,12 @@ export function quadVariants(plan: MatmulPlan, tile: QuadTile): LoweredVariant[]
   const most = Math.min(rows, evaluate(shape.m.range, region.batch));
   const tm = [4, 8, 16, 32].find((count) => count >= most && (aAlongK || count >= 16))!;
   const squares = squareText(plan, "subgroup");
+  const lines = [
+    aAlongK ? "A_K_BY_K" : "A_M_BY_M",
+    bAlongK ? "B_K_BY_K" : "B_N_BY_N",
+    ...(parts === 2 ? ["EIGHT"] : []),
+    ...(isMultiple(shape.k.range, 4 * parts) ? [] : ["K_ENDS"]),
+  ];
   const text = kernelText({
     title: `matmul, subgroups of 4 that swap rows: ${tm} × ${16 * blocks} results each`,
     enables: ["enable subgroups;"],
@@ -65,7 +72,7 @@ export function quadVariants(plan: MatmulPlan, tile: QuadTile): LoweredVariant[]
       NV: `${blocks}u`,
       COLUMNS: `${4 * blocks}u`,
       PARTS: `${parts}u`,
-      ...(parts === 2 ? { EIGHT: "true" } : {}),
+      ...Object.fromEntries(lines.map((name) => [name, "true"])),
       A_ALONG_K: String(aAlongK),
       B_ALONG_K: String(bAlongK),
       SUM_A: riding.consts.SUM_A!,

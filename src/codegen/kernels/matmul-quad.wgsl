@@ -1,8 +1,9 @@
 // matmul-quad: C[m,n] = Σk A[m,k] · B[k,n] for subgroups of four lanes on a CPU. One subgroup makes TM rows of 16·NV columns. A step takes
-// four k: each lane loads OWN rows of A and its own columns of B (four in each of NV blocks of 16), all turned so that a vec4 lies along k.
+// four or eight k: each lane loads OWN rows of A and its own columns of B (four in each of NV blocks of 16), all turned so that a vec4 lies along k.
 // Its rows it swaps with the three other lanes of the quad, so that all four multiply every row, each in another order.
-//   A_ALONG_K: A lies k by k, lane i owns row i, i + 4, …      else m by m (gradients of weights), it owns four rows side by side, and K may end inside a step
+//   A_ALONG_K: A lies k by k, lane i owns row i, i + 4, …      else m by m (gradients of weights), it owns four rows side by side
 //   B_ALONG_K: B lies k by k (weights stored [out, in])      else n by n
+//   PARTS: fours of k in a step      K_ENDS: the last step may have fewer
 // Where a subgroup is a vector of four, a vec4 is four vectors, one for each of its numbers, and turning it costs nothing; a lane's own
 // address makes any load or store one of a single number after the other. So what counts is how few numbers are loaded, and that a swap in
 // the quad is one instruction where a broadcast is eight. Sums are numbers of their own: drivers keep four products of one in a register.
@@ -52,66 +53,49 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     var b: array<vec4f, COLUMNS * PARTS>;
     for (var h = 0u; h < PARTS; h++) { // unroll
       let four = PARTS * step + h;
-      // K ends with a four where A or B lies k by k, but maybe inside the step.
-      const whole = A_ALONG_K && h == 0u;
-      let inside = vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K);
-      for (var q = 0u; q < OWN; q++) { // unroll
-        if (whole) {
-          a[q] = load_a(a_at[q] + four);
-        } else if (A_ALONG_K) {
-          a[OWN * h + q] = select(vec4f(), load_a(a_at[q] + four), inside.x);
-        } else if (q % 4u == 0u) {
-          let t0 = select(vec4f(), load_a(a_at[q] + 4u * four * a_step), inside.x);
-          let t1 = select(vec4f(), load_a(a_at[q] + (4u * four + 1u) * a_step), inside.y);
-          let t2 = select(vec4f(), load_a(a_at[q] + (4u * four + 2u) * a_step), inside.z);
-          let t3 = select(vec4f(), load_a(a_at[q] + (4u * four + 3u) * a_step), inside.w);
-          a[OWN * h + q] = vec4f(t0.x, t1.x, t2.x, t3.x);
-          a[OWN * h + min(q + 1u, OWN - 1u)] = vec4f(t0.y, t1.y, t2.y, t3.y);
-          a[OWN * h + min(q + 2u, OWN - 1u)] = vec4f(t0.z, t1.z, t2.z, t3.z);
-          a[OWN * h + min(q + 3u, OWN - 1u)] = vec4f(t0.w, t1.w, t2.w, t3.w);
-        }
-      }
-      for (var j = 0u; j < COLUMNS; j++) { // unroll
-        if (B_ALONG_K && whole) {
-          b[j] = load_b(b_at[j] + four);
-        } else if (B_ALONG_K) {
-          b[COLUMNS * h + j] = select(vec4f(), load_b(b_at[j] + four), inside.x);
-        } else if (j % 4u == 0u) {
-          var t0 = load_b(b_at[j] + 4u * four * b_step);
-          var t1 = load_b(b_at[j] + (4u * four + 1u) * b_step);
-          var t2 = load_b(b_at[j] + (4u * four + 2u) * b_step);
-          var t3 = load_b(b_at[j] + (4u * four + 3u) * b_step);
-          if (!whole) {
-            t0 = select(vec4f(), t0, inside.x);
-            t1 = select(vec4f(), t1, inside.y);
-            t2 = select(vec4f(), t2, inside.z);
-            t3 = select(vec4f(), t3, inside.w);
-          }
-          b[COLUMNS * h + j] = vec4f(t0.x, t1.x, t2.x, t3.x);
-          b[COLUMNS * h + min(j + 1u, COLUMNS - 1u)] = vec4f(t0.y, t1.y, t2.y, t3.y);
-          b[COLUMNS * h + min(j + 2u, COLUMNS - 1u)] = vec4f(t0.z, t1.z, t2.z, t3.z);
-          b[COLUMNS * h + min(j + 3u, COLUMNS - 1u)] = vec4f(t0.w, t1.w, t2.w, t3.w);
-        }
-      }
+      for (var q = 0u; q < OWN; q++) { // unroll // where A_K_BY_K
+        a[OWN * h + q] = load_a(a_at[q] + four); // where A_K_BY_K
+      } // where A_K_BY_K
+      for (var q = 0u; q < OWN; q += 4u) { // unroll // where A_M_BY_M
+        let t0 = load_a(a_at[q] + 4u * four * a_step); // where A_M_BY_M
+        let t1 = load_a(a_at[q] + (4u * four + 1u) * a_step); // where A_M_BY_M
+        let t2 = load_a(a_at[q] + (4u * four + 2u) * a_step); // where A_M_BY_M
+        let t3 = load_a(a_at[q] + (4u * four + 3u) * a_step); // where A_M_BY_M
+        a[OWN * h + q] = vec4f(t0.x, t1.x, t2.x, t3.x); // where A_M_BY_M
+        a[OWN * h + q + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y); // where A_M_BY_M
+        a[OWN * h + q + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z); // where A_M_BY_M
+        a[OWN * h + q + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w); // where A_M_BY_M
+      } // where A_M_BY_M
+      for (var j = 0u; j < COLUMNS; j++) { // unroll // where B_K_BY_K
+        b[COLUMNS * h + j] = load_b(b_at[j] + four); // where B_K_BY_K
+      } // where B_K_BY_K
+      for (var j = 0u; j < COLUMNS; j += 4u) { // unroll // where B_N_BY_N
+        let t0 = load_b(b_at[j] + 4u * four * b_step); // where B_N_BY_N
+        let t1 = load_b(b_at[j] + (4u * four + 1u) * b_step); // where B_N_BY_N
+        let t2 = load_b(b_at[j] + (4u * four + 2u) * b_step); // where B_N_BY_N
+        let t3 = load_b(b_at[j] + (4u * four + 3u) * b_step); // where B_N_BY_N
+        b[COLUMNS * h + j] = vec4f(t0.x, t1.x, t2.x, t3.x); // where B_N_BY_N
+        b[COLUMNS * h + j + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y); // where B_N_BY_N
+        b[COLUMNS * h + j + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z); // where B_N_BY_N
+        b[COLUMNS * h + j + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w); // where B_N_BY_N
+      } // where B_N_BY_N
+      // What was read behind the last k counts as zero, whatever it is.
+      let inside = vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K); // where K_ENDS
+      for (var q = 0u; q < OWN; q++) { // unroll // where K_ENDS
+        a[OWN * h + q] = select(vec4f(), a[OWN * h + q], inside); // where K_ENDS
+      } // where K_ENDS
+      for (var j = 0u; j < COLUMNS; j++) { // unroll // where K_ENDS
+        b[COLUMNS * h + j] = select(vec4f(), b[COLUMNS * h + j], inside); // where K_ENDS
+      } // where K_ENDS
     }
     for (var q = 0u; q < OWN; q++) { // unroll
+      var x = array(a[q], quadSwapX(a[q]), quadSwapY(a[q]), quadSwapDiagonal(a[q]));
+      var y = array(a[OWN + q], quadSwapX(a[OWN + q]), quadSwapY(a[OWN + q]), quadSwapDiagonal(a[OWN + q])); // where EIGHT
       for (var p = 0u; p < 4u; p++) { // unroll
-        var x = a[q];
-        var y = a[OWN + q]; // where EIGHT
-        if (p == 1u) {
-          x = quadSwapX(x);
-          y = quadSwapX(y); // where EIGHT
-        } else if (p == 2u) {
-          x = quadSwapY(x);
-          y = quadSwapY(y); // where EIGHT
-        } else if (p == 3u) {
-          x = quadSwapDiagonal(x);
-          y = quadSwapDiagonal(y); // where EIGHT
-        }
         for (var j = 0u; j < COLUMNS; j++) { // unroll
-          var add = x.x * b[j].x + x.y * b[j].y + x.z * b[j].z + x.w * b[j].w;
-          add = add + y.x * b[COLUMNS + j].x + y.y * b[COLUMNS + j].y + y.z * b[COLUMNS + j].z + y.w * b[COLUMNS + j].w; // where EIGHT
-          sum[(4u * q + p) * COLUMNS + j] += add;
+          var more = x[p].x * b[j].x + x[p].y * b[j].y + x[p].z * b[j].z + x[p].w * b[j].w;
+          more = more + y[p].x * b[COLUMNS + j].x + y[p].y * b[COLUMNS + j].y + y[p].z * b[COLUMNS + j].z + y[p].w * b[COLUMNS + j].w; // where EIGHT
+          sum[(4u * q + p) * COLUMNS + j] += more;
         }
       }
     }
