@@ -11,7 +11,7 @@ const models = [
   { rows: 512, layers: { ...layers, patch: [16, 384], final: [384, 32] } },
 ];
 /** Tiles of any shape, which the summary is about; a few rows; and a product with something behind it. */
-const tiles = ["subgroup-tail", "workgroup-64x64", "workgroup-32x32-k8", "register-4x4"];
+const tiles = ["subgroup-tail", "quad-16x16", "quad-32x32", "workgroup-64x64", "workgroup-32x32-k8", "register-4x4"];
 const shapes = [
   ...models.flatMap(({ rows, layers: of }) =>
     Object.entries(of).flatMap(([layer, [k, n]]) => [

@@ -8,7 +8,10 @@ import type { Load } from "./emitter.js";
 import { type Affine, coefficient } from "./index-math.js";
 import type { Loop, Region } from "./region.js";
 
-export const byFour = (s: Size): boolean => (typeof s === "number" ? [s] : s).every((c) => c % 4 === 0);
+/** Whether a size is a multiple of `n` at any batch. */
+export const isMultiple = (s: Size, n: number): boolean => (typeof s === "number" ? [s] : s).every((c) => c % n === 0);
+
+export const byFour = (s: Size): boolean => isMultiple(s, 4);
 
 /** Whether a tensor can be read or written four numbers at a time along `along`, and everything else in its index keeps that alignment. */
 export const inFours = (x: Affine, along: Loop): boolean =>

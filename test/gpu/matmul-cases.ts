@@ -35,6 +35,10 @@ export function onDevice(): void {
 /** The device of these tests. */
 export const device = (): GPUDevice => dawn.device;
 
+/** Lanes of a subgroup, where they are always as many. */
+export const subgroupWidth = (): number | undefined =>
+  dawn.info.subgroupMinSize === dawn.info.subgroupMaxSize ? dawn.info.subgroupMinSize : undefined;
+
 /**
  * x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens, and of samples; a product that is stored
  * transposed.
@@ -50,6 +54,19 @@ const fours: Sizes = [2, 68, 132, 144];
 const forms: readonly Form[] = ["nn", "nt", "tn", "heads"];
 const plain = (sizes: Sizes): Case[] => forms.map((form) => [form, "plain", sizes]);
 const oddOnes: readonly Case[] = [...plain(odd), ["nt", "plain", [1, 1, 1, 1]]];
+
+/** The gradient of a weight ends in the middle of a step of four where samples are odd; few rows make a smaller tile. */
+const quads: readonly Case[] = [
+  ...plain(fours),
+  ["nt", "plain", [1, 3, 20, 16]],
+  ["nn", "plain", [1, 7, 36, 12]],
+  ["tn", "plain", [1, 68, 132, 77]],
+  ["tn", "plain", [1, 4, 4, 1]],
+  ["nt", "bias and gelu", fours],
+  ["nn", "gate and residual", fours],
+  ["tn", "sum of left", [3, 20, 52, 34]],
+  ["tn", "squares", [1, 36, 20, 131]],
+];
 
 /**
  * What each design is forced on; a text is half a second of a driver's compiling. The subgroup form needs fours, and ends in two ways
@@ -68,16 +85,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     "subgroup-tail",
     [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
   ],
-  [
-    "subgroup-wide",
-    [
-      ...plain(fours),
-      ["nt", "bias and gelu", fours],
-      ["nn", "gate and residual", fours],
-      ["tn", "sum of left", fours],
-      ["tn", "squares", fours],
-    ],
-  ],
+  ["quad-16x16", quads],
+  ["quad-32x32", quads],
   [
     "workgroup-128x128",
     [
@@ -239,6 +248,8 @@ interface Given {
   readonly safe?: boolean;
   readonly choice?: string;
   readonly compiledFor?: number;
+  /** What the device should take of the first kernel's variants. */
+  readonly taken?: string | undefined;
   /** Operands stored in f16, and what is done to the bundle before it runs. */
   readonly halves?: boolean;
   readonly changed?: ((bundle: Bundle) => Bundle) | undefined;
@@ -250,7 +261,7 @@ export const inHalves = (given: Case): Module => narrow.run(fuse.run(moduleOf(gi
 /** Runs a case twice; gives back the variants of its one product, or of the first kernel where another adds its parts. */
 export async function compare(
   given: Case,
-  { safe = false, choice, compiledFor, halves = false, changed }: Given,
+  { safe = false, choice, compiledFor, taken, halves = false, changed }: Given,
 ): Promise<readonly string[]> {
   const [form, ending, [batch, rows, columns, terms]] = given;
   const graph = moduleOf(given, halves);
@@ -276,6 +287,7 @@ export async function compare(
   try {
     // A device that lists no matrix units would take another variant, whose numbers say nothing.
     if (halves) expect(session.variants.map(({ variant }) => variant)).toContain(products[0]!.variants[0]!.name);
+    if (taken !== undefined) expect(session.variants[0]!.variant).toBe(taken);
     const inputs = Object.fromEntries([...values].map(([name, { data }]) => [name, Float32Array.from(data)]));
     const got = (await session.run("main", inputs)) as Record<string, Float32Array>;
     const again = (await session.run("main", inputs)) as Record<string, Float32Array>;

@@ -1,6 +1,6 @@
 // The forms of matmul that depend on the subgroup width, at this adapter's; test/driver/matmul.test.ts has the others.
 import { expect, test } from "vitest";
-import { compare, few, forced, onDevice } from "./matmul-cases.js";
+import { compare, few, forced, onDevice, subgroupWidth } from "./matmul-cases.js";
 import { sample } from "./sample.js";
 
 onDevice();
@@ -12,6 +12,13 @@ test.each(forced.filter(([choice]) => choice.startsWith("subgroup")))(
       expect((await compare(given, { choice }))[0], `${given}`).toMatch(/^subgroup-/);
   },
 );
+
+test.each(forced.filter(([choice]) => choice.startsWith("quad")))("%s gives the reference's numbers", async (choice, cases) => {
+  // At other widths what is behind it runs, which has tests of its own.
+  const four = subgroupWidth() === 4;
+  for (const given of sample(choice, cases, four ? 3 : 1))
+    expect((await compare(given, { choice, taken: four ? choice : undefined }))[0], `${given}`).toBe(choice);
+});
 
 test("sizes in the text", async () => {
   const [, cases] = forced.find(([choice]) => choice === "subgroup-tail")!;

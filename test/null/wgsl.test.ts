@@ -55,7 +55,7 @@ test.each([4, 16, 32])("heads %d wide", (width) =>
 );
 
 // More gradients than one kernel can bind: products with the sum of squares of their result.
-test.each(["", "subgroup-wide"])("DiT-L/2 trains, products as %j", (matmul) =>
+test.each(["", "quad-32x32"])("DiT-L/2 trains, products as %j", (matmul) =>
   validated("models/dit.graph.ts", {
     preset: "DiT-L/2",
     entries: ["train_step"],

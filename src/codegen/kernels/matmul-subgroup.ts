@@ -18,27 +18,36 @@ export const GPU_WIDTH = 32;
  */
 export type SubgroupEnd = "inline" | "tail" | "best";
 
-/**
- * The variants for all widths; none when the operands' order does not suit the form. `vectors`: how many vec4 of columns a lane owns. Each
- * row that is handed round serves so many more of them, and so many more registers hold results.
- */
-export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd, vectors: 1 | 2 = 1): LoweredVariant[] {
+/** How the operands of a form that reads and stores by fours lie, and how its results are stored. */
+export interface Fours {
+  readonly aAlongK: boolean;
+  readonly bAlongK: boolean;
+  readonly store: StoreFour;
+}
+
+/** Undefined where the operands' order does not suit the forms of subgroups. */
+export function foursOf(plan: MatmulPlan): Fours | undefined {
   const { a, b, m, n, k, fold, aBinding, bBinding } = plan.shape;
   const aAlongK = inFours(a, k);
   const aAlongM = !aAlongK && inFours(a, m);
   const bAlongK = aAlongK && inFours(b, k);
   const bAlongN = !bAlongK && inFours(b, n);
-  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !storesVectors(plan)) return [];
+  if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !storesVectors(plan)) return undefined;
   // A binding has one type: operands and results are read and written by fours.
   const { finish } = plan;
   const store = storeFours(plan).find(
     ({ single }) => ![...finish.bindings, ...single].some((i) => i === aBinding || i === bBinding),
   );
-  if (!store) return [];
   // Sums ride along where the operand is read by rows of the result anyway.
-  if (fold.sums.some((x) => x.operand === 1 || !aAlongM)) return [];
+  if (!store || fold.sums.some((x) => x.operand === 1 || !aAlongM)) return undefined;
+  return { aAlongK, bAlongK, store };
+}
+
+/** The variants for all widths; none when the operands' order does not suit the form. */
+export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVariant[] {
+  const fours = foursOf(plan);
   const tail = (width: number): boolean => (end === "best" ? width < GPU_WIDTH : end === "tail");
-  return widths.map((width) => subgroupTile(plan, width, { aAlongK, bAlongK, store, tail: tail(width), vectors }));
+  return fours ? widths.map((width) => subgroupTile(plan, width, fours, tail(width))) : [];
 }
 
 /**
@@ -47,35 +56,23 @@ export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd, vectors: 1 | 2
  */
 const MOST_LINES = 256;
 
-interface Form {
-  readonly aAlongK: boolean;
-  readonly bAlongK: boolean;
-  readonly store: StoreFour;
-  readonly tail: boolean;
-  readonly vectors: 1 | 2;
-}
-
 /**
  * Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
  * drivers longer to compile: unrolled text grows with TM · KU. Vectors of 16 have no registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at
- * width 8. Where a lane has twice the columns, half the rows are as many results; but SwiftShader, the one with vectors of 4, keeps nothing
- * in registers anyway, and each load costs it as much as tens of multiply-adds.
+ * width 8.
  */
-function mostRows(s: number, aAlongK: boolean, vectors: 1 | 2): number {
-  if (vectors === 2) return s === 4 ? 32 : 16;
-  return aAlongK && (s === 4 || s === 16) ? 16 : 32;
-}
+const mostRows = (s: number, aAlongK: boolean): number => (aAlongK && (s === 4 || s === 16) ? 16 : 32);
 
-function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, tail, vectors }: Form): LoweredVariant {
+function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: Fours, tail: boolean): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
   // No more rows than there are at the compile batch, but whole vectors of them.
-  const most = Math.min(mostRows(s, aAlongK, vectors), evaluate(plan.shape.m.range, region.batch));
+  const most = Math.min(mostRows(s, aAlongK), evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
-    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s * vectors} results each`,
+    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
     vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
@@ -83,7 +80,6 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
     consts: {
       S: `${s}u`,
       TM: `${tm}u`,
-      NV: `${vectors}u`,
       KU: aAlongK ? "4u" : "1u",
       A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
       A_ALONG_K: String(aAlongK),
@@ -106,7 +102,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store, ta
     name: `subgroup-${s}`,
     requires: { features: ["subgroups"], subgroupSize: s },
     workgroupSize: s,
-    tile: [4 * s * vectors, tm, 1, 1],
+    tile: [4 * s, tm, 1, 1],
     text,
   };
 }

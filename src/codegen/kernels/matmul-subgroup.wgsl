@@ -1,19 +1,18 @@
-// matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of 4·S·NV
-// columns: each lane owns four columns (a vec4 a row, in registers) in each of NV blocks of 4·S. A step takes KU values of k: the lanes
-// load the TM rows of A between them, four numbers a load, and pass them round by subgroupBroadcast, so that no row is loaded twice; each
-// lane loads its own columns of B.
+// matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of 4·S
+// columns: each lane owns four columns (a vec4 a row, in registers). A step takes KU values of k: the lanes load the TM rows of A between
+// them, four numbers a load, and pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
 //   A_ALONG_K: A lies k by k (x · W forms), lane i holds row i, i + S, …      else m by m (gradients of weights), lane i holds four rows
 //   B_ALONG_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      else n by n
 // Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let tiles_n = (N + 4u * S * NV - 1u) / (4u * S * NV);
+  let tiles_n = (N + 4u * S - 1u) / (4u * S);
   let tiles_m = (M + TM - 1u) / TM;
   let tile = group_id(wid);
   if (tile >= tiles_n * tiles_m * BATCH0 * BATCH1) {
     return;
   }
-  let n0 = (tile % tiles_n) * 4u * S * NV + 4u * lane;
+  let n0 = (tile % tiles_n) * 4u * S + 4u * lane;
   let m0 = ((tile / tiles_n) % tiles_m) * TM;
   let batch = tile / (tiles_n * tiles_m);
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
@@ -29,18 +28,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       a_at[q] = a_base + min(m0 + 4u * (lane + S * q), M - 4u);
     }
   }
-  var b_at: array<u32, 4u * NV>;
-  for (var v = 0u; v < NV; v++) { // unroll
-    for (var j = 0u; j < 4u; j++) { // unroll
-      if (B_ALONG_K) {
-        b_at[4u * v + j] = b_base + min(n0 + 4u * S * v + j, N - 1u) * B_N;
-      } else {
-        b_at[4u * v + j] = b_base + min(n0 + 4u * S * v, N - 4u);
-      }
+  var b_at: array<u32, 4>;
+  for (var j = 0u; j < 4u; j++) { // unroll
+    if (B_ALONG_K) {
+      b_at[j] = b_base + min(n0 + j, N - 1u) * B_N;
+    } else {
+      b_at[j] = b_base + min(n0, N - 4u);
     }
   }
 
-  var sum: array<vec4f, TM * NV>;
+  var sum: array<vec4f, TM>;
   for (var k = 0u; k < K; k += KU) {
     var a: array<vec4f, A_LOADS>;
     if (A_ALONG_K) {
@@ -52,56 +49,47 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         a[q] = load_a(a_at[q] + k * A_K);
       }
     }
-    var b: array<vec4f, 4u * NV>;
-    for (var v = 0u; v < NV; v++) { // unroll
-      if (B_ALONG_K) {
-        let t0 = load_b(b_at[4u * v] + k);
-        let t1 = load_b(b_at[4u * v + 1u] + k);
-        let t2 = load_b(b_at[4u * v + 2u] + k);
-        let t3 = load_b(b_at[4u * v + 3u] + k);
-        b[4u * v] = vec4f(t0.x, t1.x, t2.x, t3.x);
-        b[4u * v + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y);
-        b[4u * v + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z);
-        b[4u * v + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w);
-      } else {
-        for (var j = 0u; j < KU; j++) { // unroll
-          b[4u * v + j] = load_b(b_at[4u * v] + (k + j) * B_K);
-        }
+    var b: array<vec4f, 4>;
+    if (B_ALONG_K) {
+      let t0 = load_b(b_at[0] + k);
+      let t1 = load_b(b_at[1] + k);
+      let t2 = load_b(b_at[2] + k);
+      let t3 = load_b(b_at[3] + k);
+      b[0] = vec4f(t0.x, t1.x, t2.x, t3.x);
+      b[1] = vec4f(t0.y, t1.y, t2.y, t3.y);
+      b[2] = vec4f(t0.z, t1.z, t2.z, t3.z);
+      b[3] = vec4f(t0.w, t1.w, t2.w, t3.w);
+    } else {
+      for (var j = 0u; j < KU; j++) { // unroll
+        b[j] = load_b(b_at[0] + (k + j) * B_K);
       }
     }
     if (A_ALONG_K) {
       for (var r = 0u; r < TM; r++) { // unroll
         let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S);
-        for (var v = 0u; v < NV; v++) { // unroll
-          sum[r * NV + v] += x.x * b[4u * v] + x.y * b[4u * v + 1u] + x.z * b[4u * v + 2u] + x.w * b[4u * v + 3u];
-        }
+        sum[r] += x.x * b[0] + x.y * b[1] + x.z * b[2] + x.w * b[3];
       }
     } else {
       for (var r = 0u; r < TM; r += 4u) { // unroll
         let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S);
-        for (var v = 0u; v < NV; v++) { // unroll
-          sum[r * NV + v] += x.x * b[4u * v];
-          sum[(r + 1u) * NV + v] += x.y * b[4u * v];
-          sum[(r + 2u) * NV + v] += x.z * b[4u * v];
-          sum[(r + 3u) * NV + v] += x.w * b[4u * v];
-        }
+        sum[r] += x.x * b[0];
+        sum[r + 1u] += x.y * b[0];
+        sum[r + 2u] += x.z * b[0];
+        sum[r + 3u] += x.w * b[0];
       }
     }
   }
-  for (var v = 0u; v < NV; v++) { // unroll
-    let n = n0 + 4u * S * v;
-    if (n < N) {
-      if (TAIL) {
-        // A store is long text for a driver of CPU vectors, a branch for each lane and number: here it stands once. Counted by rows of C, not
-        // from 0: a driver that sees the count unrolls the loop after all.
-        for (var m = m0; m < min(m0 + TM, M); m++) {
-          store(c_base + m * C_M + n, m, n, batch, sum[(m - m0) * NV + v]);
-        }
-      } else {
-        for (var r = 0u; r < TM; r++) { // unroll
-          if (m0 + r < M) {
-            store(c_base + (m0 + r) * C_M + n, m0 + r, n, batch, sum[r * NV + v]);
-          }
+  if (n0 < N) {
+    if (TAIL) {
+      // A store is long text for a driver of CPU vectors, a branch for each lane and number: here it stands once. Counted by rows of C, not
+      // from 0: a driver that sees the count unrolls the loop after all.
+      for (var m = m0; m < min(m0 + TM, M); m++) {
+        store(c_base + m * C_M + n0, m, n0, batch, sum[m - m0]);
+      }
+    } else {
+      for (var r = 0u; r < TM; r++) { // unroll
+        if (m0 + r < M) {
+          store(c_base + (m0 + r) * C_M + n0, m0 + r, n0, batch, sum[r]);
         }
       }
     }

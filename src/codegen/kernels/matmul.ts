@@ -11,6 +11,7 @@ import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
+import { quadFor, quadName, quadTiles, quadVariants } from "./matmul-quad.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { squaresBeside } from "./matmul-squares.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
@@ -73,11 +74,11 @@ export const matmulChoices: readonly Design[] = [
     doc: "the same, and results are stored in a loop that is not unrolled",
     variants: (plan) => subgroupTiles(plan, "tail"),
   },
-  {
-    name: "subgroup-wide",
-    doc: "the same with eight columns a lane",
-    variants: (plan) => subgroupTiles(plan, "best", 2),
-  },
+  ...quadTiles.map((tile) => ({
+    name: quadName(tile),
+    doc: "rows swapped in a subgroup of four; where a CPU has no wider one, and operands and result lie in fours",
+    variants: (plan: MatmulPlan) => quadVariants(plan, tile),
+  })),
   ...workgroupTiles.map((tile) => ({
     name: tileName(tile),
     doc: `tiles in workgroup memory, ${tile.rows} × ${4 * tile.vectors} results a thread${tile.slices === 1 ? "" : `, K in ${tile.slices} parts`}`,
@@ -171,11 +172,16 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
 ];
 
 /**
- * The subgroup form where a subgroup is the vector of a CPU. A GPU's lanes hold 128 results each and wait for every load: on an NVIDIA H200
- * the workgroup tiles are 4 to 20 times faster, the less of a product there is the more.
+ * The subgroup forms where a subgroup is the vector of a CPU: the one for quads where it is a quad. A GPU's lanes hold 128 results each and wait
+ * for every load: on an NVIDIA H200 the workgroup tiles are 4 to 20 times faster, the less of a product there is the more.
  */
 const onVectors = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
-  guarded ? subgroupTiles(plan, "best").filter((v) => v.requires.subgroupSize! < GPU_WIDTH) : [];
+  guarded
+    ? [
+        ...quadVariants(plan, quadFor(plan)),
+        ...subgroupTiles(plan, "best").filter(({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH),
+      ]
+    : [];
 
 /**
  * For few rows one form suits every GPU. Where the subgroup is a CPU's vector its lanes had better share rows by shuffles: without
