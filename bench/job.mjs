@@ -1,6 +1,7 @@
 // One job in a process of its own, so that no job finds another's compiled kernels or garbage: `node bench/job.mjs NAME RUNS`, with the
 // driver's variables set by whoever starts it. The last line that it prints is the result as JSON.
 import { fromDist } from "../scripts/dist.mjs";
+import { attentionJob } from "./attention.mjs";
 import { jobs } from "./jobs.mjs";
 import { matmulJob } from "./matmul.mjs";
 import { referenceKernel, repeat, timed } from "./measure.mjs";
@@ -14,7 +15,7 @@ const runs = Number(count);
 const model = "models/dit.graph.ts";
 
 const { compile } = await fromDist("compile/compile.js");
-const kinds = { compile: compileJob, run: runJob, matmul: () => matmulJob(runs) };
+const kinds = { compile: compileJob, run: runJob, matmul: () => matmulJob(runs), attention: () => attentionJob(job, runs) };
 const result = await kinds[job.kind]();
 console.log(JSON.stringify({ ...job, ...result }));
 process.exit(0);

@@ -15,6 +15,7 @@ import { jobs } from "../bench/jobs.mjs";
 import { matmulReport } from "../bench/matmul.mjs";
 import { peers } from "../bench/peers/peers.mjs";
 import { works } from "../bench/peers/works.mjs";
+import { ratiosReport } from "../bench/ratios.mjs";
 import { ms, table } from "../bench/statistics.mjs";
 import { commit } from "./commit.mjs";
 import { fromDist, root } from "./dist.mjs";
@@ -80,7 +81,10 @@ for (const { job, adapter } of work) {
 save({ results, failures });
 console.log(`${heading()}\n`);
 console.log(report());
-for (const r of results) if (r.kind === "matmul") console.log(`\n${matmulReport(r)}`);
+for (const r of results) {
+  if (r.kind === "matmul") console.log(`\n${matmulReport(r)}`);
+  if (r.rows) console.log(`\n${ratiosReport(r)}`);
+}
 console.log(`\nwrote ${output}`);
 for (const failure of failures) console.error(`error: ${failure}`);
 process.exit(failures.length > 0 ? 1 : 0);
@@ -131,7 +135,7 @@ function report() {
     "MiB",
     "reference",
   ];
-  const rows = results.flatMap((r) => (r.kind === "matmul" ? [] : [row(r)]));
+  const rows = results.flatMap((r) => (r.kind === "matmul" || r.rows ? [] : [row(r)]));
   return rows.length === 0 ? "" : table([head, ...rows]);
 }
 
