@@ -134,7 +134,7 @@ function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: 
       SCALE: literal(op.attrs.scale as number, "f32"),
     },
     // Counted by a word of the uniform, so that no driver unrolls the loads of own rows.
-    sizes: { ...sizes, ROWS: words.named("rows", rows) },
+    sizes: { ...sizes, ROWS: words.named(`${rows} rows`, rows) },
     hooks: `${acrossHooks(s)}\n${hooks}`,
     file: `./kernels/${form.file}-subgroup.wgsl`,
     libraries: ["./kernels/attention-lanes.wgsl"],
