@@ -2,12 +2,12 @@
 // a softmax, with the scores in memory. Both take turns in one process.
 import { fromDist } from "../scripts/dist.mjs";
 import { repeat } from "./measure.mjs";
-import { bundleOf, inputsFor, inputsOf, kernelsOf, timed } from "./module.mjs";
+import { bundleOf, inputsOf, kernelsOf, opened } from "./module.mjs";
 import { inTurn } from "./ratios.mjs";
 import { statistics } from "./statistics.mjs";
 
-const [{ requestDevice }, { createSession }, { matmulChoices }, { placesOf }] = await Promise.all(
-  ["runtime/node/dawn.js", "runtime/session.js", "codegen/kernels/matmul.js", "tuner/places.js"].map(fromDist),
+const [{ requestDevice }, { matmulChoices }, { placesOf }] = await Promise.all(
+  ["runtime/node/dawn.js", "codegen/kernels/matmul.js", "tuner/places.js"].map(fromDist),
 );
 
 const HEADS = 6;
@@ -63,30 +63,6 @@ async function formsOf(shape) {
 }
 
 const dispatchesOf = ({ program }) => program.entries[0].segments[0].dispatches;
-
-/** Least time of what is timed, so that starting it costs little beside it. */
-const LEAST_MS = 20;
-
-/** A bundle on the device, run once, and its dispatches from one number up to before another as something to time. */
-async function opened(bundle, { device }) {
-  const session = await createSession(bundle, device, { batch: 1 });
-  await session.submit("main", inputsFor(bundle));
-  await session.idle();
-  const part = (from, until) => {
-    let runs = 1;
-    const once = async () => {
-      const { ms, cpuMs } = await timed(async () => {
-        for (let i = 0; i < runs; i++) await session.submit("main", undefined, { from, until });
-        await session.idle();
-      });
-      const found = { ms: ms / runs, cpuMs: cpuMs / runs };
-      if (ms < LEAST_MS) runs = Math.ceil((runs * LEAST_MS) / ms);
-      return found;
-    };
-    return once;
-  };
-  return { session, part };
-}
 
 /** For each product the fastest design, as a tuning. */
 async function tuned({ make }, dawn, runs) {

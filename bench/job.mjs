@@ -2,6 +2,7 @@
 // driver's variables set by whoever starts it. The last line that it prints is the result as JSON.
 import { fromDist } from "../scripts/dist.mjs";
 import { attentionJob } from "./attention.mjs";
+import { fewRowsJob } from "./few-rows.mjs";
 import { jobs } from "./jobs.mjs";
 import { matmulJob } from "./matmul.mjs";
 import { referenceKernel, repeat, timed } from "./measure.mjs";
@@ -15,7 +16,13 @@ const runs = Number(count);
 const model = "models/dit.graph.ts";
 
 const { compile } = await fromDist("compile/compile.js");
-const kinds = { compile: compileJob, run: runJob, matmul: () => matmulJob(runs), attention: () => attentionJob(job, runs) };
+const kinds = {
+  compile: compileJob,
+  run: runJob,
+  matmul: () => matmulJob(runs),
+  attention: () => attentionJob(job, runs),
+  few: () => fewRowsJob(runs),
+};
 const result = await kinds[job.kind]();
 console.log(JSON.stringify({ ...job, ...result }));
 process.exit(0);
