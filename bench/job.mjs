@@ -6,6 +6,7 @@ import { fewRowsJob } from "./few-rows.mjs";
 import { jobs } from "./jobs.mjs";
 import { matmulJob } from "./matmul.mjs";
 import { referenceKernel, repeat, timed } from "./measure.mjs";
+import { oddSizesJob } from "./odd-sizes.mjs";
 import { referenceCode } from "./reference.mjs";
 import { statistics } from "./statistics.mjs";
 
@@ -22,6 +23,7 @@ const kinds = {
   matmul: () => matmulJob(runs),
   attention: () => attentionJob(job, runs),
   few: () => fewRowsJob(runs),
+  odd: () => oddSizesJob(runs),
 };
 const result = await kinds[job.kind]();
 console.log(JSON.stringify({ ...job, ...result }));

@@ -13,4 +13,5 @@ export const jobs = [
   { name: "attention 256", kind: "attention", tokens: 256, named: true },
   { name: "attention 1024", kind: "attention", tokens: 1024, named: true },
   { name: "few rows", kind: "few", named: true },
+  { name: "odd sizes", kind: "odd", named: true },
 ];

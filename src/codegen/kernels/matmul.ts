@@ -11,6 +11,7 @@ import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
+import { singleTiles } from "./matmul-single.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { squaresBeside } from "./matmul-squares.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
@@ -63,6 +64,11 @@ export const matmulChoices: readonly Design[] = [
     name: "subgroup-wide",
     doc: "the same with eight columns a lane",
     variants: (plan) => subgroupTiles(plan, "best", 2),
+  },
+  {
+    name: "subgroup-single",
+    doc: "the same with numbers one by one: any shape, on subgroups of a CPU's vector",
+    variants: singleTiles,
   },
   ...workgroupTiles.map((tile) => ({
     name: tileName(tile),
@@ -130,10 +136,13 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
 
 /**
  * The subgroup form where a subgroup is the vector of a CPU. A GPU's lanes hold 128 results each and wait for every load: on an NVIDIA H200
- * the workgroup tiles are 4 to 20 times faster, the less of a product there is the more.
+ * the workgroup tiles are 4 to 20 times faster, the less of a product there is the more. What does not lie in fours is read one by one.
  */
-const onVectors = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
-  guarded ? subgroupTiles(plan, "best").filter((v) => v.requires.subgroupSize! < GPU_WIDTH) : [];
+function onVectors(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
+  if (!guarded) return [];
+  const fours = subgroupTiles(plan, "best").filter((v) => v.requires.subgroupSize! < GPU_WIDTH);
+  return fours.length > 0 ? fours : singleTiles(plan);
+}
 
 /**
  * For few rows one form suits every GPU. Where the subgroup is a CPU's vector its lanes had better share rows by shuffles: without
