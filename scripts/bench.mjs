@@ -1,8 +1,9 @@
 // Times the compiler and its programs, each job on each adapter in a process of its own; a table, and everything in out/bench.json.
-//   npm run bench                                       all jobs but matmul, on lavapipe and SwiftShader
+//   npm run bench                                       all jobs but those that are asked for by name, on lavapipe and SwiftShader
 //   npm run bench -- forward --adapter lavapipe         jobs whose name has this word, on one adapter (hardware, lavapipe, swiftshader)
 //   npm run bench -- "train fashion" --runs 10
 //   npm run bench -- matmul                             each design on each product of DiT-S, beside the arithmetic ceiling
+//   npm run bench -- "attention 64" "few rows"          kernels beside what they may take at most; also "attention 256", "odd sizes"
 //   npm run bench -- --peers                            other programs beside ours, on the same work; a table and out/peers.json
 //   npm run bench -- --peers --only jax-js "forward DiT-S" --adapter chromium
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
