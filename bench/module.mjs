@@ -48,7 +48,7 @@ export function bundleOf(kernels, { batch = 1, repeat = 1, ...how } = {}) {
 }
 
 /** Waves for every input of the one entry. */
-const inputsFor = ({ program }) => madeUpInputs(program.entries[0], program.batch);
+export const inputsFor = ({ program }) => madeUpInputs(program.entries[0], program.batch);
 
 /** A bundle on the device, run once: the whole of it, and its dispatches from one number up to before another, as something to time. */
 export async function opened(bundle, { device }) {
@@ -81,7 +81,7 @@ export function repeated({ submit, idle }, each = 1) {
 }
 
 /** Milliseconds of the clock and of this process's processors, whose own threads do a software adapter's work. */
-async function timed(task) {
+export async function timed(task) {
   const [start, before] = [performance.now(), process.cpuUsage()];
   await task();
   const { user, system } = process.cpuUsage(before);
