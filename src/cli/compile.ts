@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { fail } from "../diagnostics/diagnostic.js";
+import type { Module } from "../ir/graph.js";
 import { type Io, printJson } from "./io.js";
 import { collect, commaList, dtypeOption, FITS, jsonOption, memoryOption, pairs, wholeNumber } from "./options.js";
 
@@ -76,8 +77,8 @@ export function register(program: Command, io: Io): void {
 
 async function compileCommand(model: string, flags: Flags, io: Io, commands: readonly string[]): Promise<void> {
   // Loaded late: no other command should wait for TypeScript, nor for the compiler.
-  const { loadTypeScriptAhead } = await import("../compile/ahead.js");
-  loadTypeScriptAhead();
+  const { prepareToCompile } = await import("../compile/ahead.js");
+  prepareToCompile();
   const [{ compile }, { readTarget }, { passes }, { printModule }, { suggestion }] = await Promise.all([
     import("../compile/compile.js"),
     import("../compile/profile.js"),
@@ -114,6 +115,9 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
   if (flags.variants !== undefined && flags.output === undefined) {
     fail("DIT7001", "--variants is about the files of a bundle", { help: "name its folder with -o" });
   }
+  const after = (pass: string, module: Module): void => {
+    if (printAfter === pass || printAfter === "all") io.out(`// after ${pass}\n${printModule(module)}\n`);
+  };
   const tuning = flags.tuning === undefined ? undefined : await tuned(flags.tuning, flags.tuningFor);
   const compiled = await compile(model, {
     set: flags.set,
@@ -127,9 +131,7 @@ async function compileCommand(model: string, flags: Flags, io: Io, commands: rea
     ...(flags.entry === undefined ? {} : { entries: flags.entry }),
     ...(tuning ? { tuning: tuning.choices } : {}),
     ...(flags.variants === undefined ? {} : { variants: flags.variants }),
-    after: (pass, module) => {
-      if (printAfter === pass || printAfter === "all") io.out(`// after ${pass}\n${printModule(module)}\n`);
-    },
+    ...(printAfter === undefined ? {} : { after }),
   });
   const { bundle, report, kernels } = compiled;
   if (tuning) {

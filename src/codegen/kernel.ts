@@ -100,6 +100,7 @@ export interface TextParts {
   readonly hooks: string;
   /** The family's file, "./kernels/map.wgsl". */
   readonly file: string;
+  /** Files before the hooks. */
   readonly libraries?: readonly string[];
   /** Loops marked to be unrolled stay loops: there is too much in them. */
   readonly rolled?: boolean;
@@ -131,7 +132,7 @@ export function kernelText(parts: TextParts): string {
     "}",
     "",
     ...(hasPairs(parts.bindings) ? [UNPACK] : []),
-    ...(parts.libraries ?? []).map(wgslFile),
+    ...(parts.libraries ?? []).map((file) => familyText({ ...parts, file })),
     ...math,
     body,
   ].join("\n");

@@ -27,7 +27,7 @@ import {
 import { product, type Size } from "../program/size.js";
 import { checkedChoices, checkedTuning, neededFeatures } from "./choices.js";
 import { type Fit, fitMemory, type MemoryBudget } from "./fit-memory.js";
-import { loweringText } from "./lower-again.js";
+import { loweringText } from "./lowering-text.js";
 import { type Report, report } from "./report.js";
 import { HALVES, loweringLimits, targetProfile } from "./target.js";
 import { checkedVariants, makeVariants } from "./variants.js";

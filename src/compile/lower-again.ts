@@ -1,27 +1,11 @@
-/**
- * A bundle carries the module that its kernels were made of (kernels.ir), so that they can be made again with other choices and without
- * the model file. The text begins with a line that says how they were made, as JSON behind `//`; the rest is IR as it is printed anywhere.
- */
-import { type LoweredProgram, type LowerOptions, lower, type ScheduleSpec } from "../codegen/lower.js";
+/** A bundle's kernels made again from its kernels.ir (lowering-text.ts), with other choices and without the model file. */
+import { type LoweredProgram, type LowerOptions, lower } from "../codegen/lower.js";
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Module } from "../ir/graph.js";
 import { parseModule } from "../ir/parse.js";
-import { printModule } from "../ir/print.js";
 import type { Bundle, Constant, Entry, Parameter, Program, Storage } from "../program/program.js";
+import { HEAD, type Made } from "./lowering-text.js";
 import { loweringLimits } from "./target.js";
-
-interface Made {
-  readonly safe: boolean;
-  readonly choices: Readonly<Record<string, string>>;
-  /** By keys; absent without. */
-  readonly tuning?: readonly (readonly [key: string, choice: string])[];
-  readonly schedules: readonly ScheduleSpec[];
-}
-
-const HEAD = "// made by: ";
-
-export const loweringText = (kernels: Module, made: Made): string =>
-  `${HEAD}${JSON.stringify(made satisfies Made)}\n${printModule(kernels)}`;
 
 /** The kernels of one entry, to be made again and again. */
 export interface Remaker {

@@ -33,9 +33,6 @@ export interface Reading {
 /** Kept: a new project reads the whole library again, which takes longer than checking a model. */
 let shared: { readonly project: Project; files: readonly SourceFile[] } | undefined;
 
-/** The answer to nothing: TypeScript is loaded. */
-export const ready = (): undefined => undefined;
-
 export function read({ path, shown }: Question): Reading {
   const sites: Site[] = [];
   const files = current(path)

@@ -25,10 +25,7 @@ export interface Clock {
   dispose(): void;
 }
 
-/** A GPU that had nothing to do runs at a fraction of its clock rate, and takes a while to come up. */
-const WARM_MS = 200;
-
-/** The wanted clock, or the best that works: some drivers offer timestamps and write none. Its first uses are the dispatches' warm-up. */
+/** The wanted clock, or the best that works: some drivers offer timestamps and write none. */
 export async function workingClock(
   device: GPUDevice,
   wanted: ClockKind | undefined,
@@ -38,9 +35,7 @@ export async function workingClock(
   const attempt = async (kind: ClockKind) => {
     const clock = clockOf(device, kind);
     try {
-      const begin = performance.now();
-      do await clock.time(count, submit);
-      while (performance.now() - begin < WARM_MS);
+      await clock.time(count, submit);
       return clock;
     } catch (error) {
       clock.dispose();

@@ -7,6 +7,7 @@ import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle, Entry, Program } from "../program/program.js";
 import { suggestion } from "../runtime/errors.js";
 import { createSession, type Session } from "../runtime/session.js";
+import { keepBusy, WARM_MS } from "./busy.js";
 import { type Ceiling, copyCeiling, fmaCeiling } from "./ceilings.js";
 import { type Clock, type ClockKind, type Span, type Submit, workingClock } from "./clock.js";
 import { fillWeights, madeUpInputs } from "./fill.js";
@@ -95,6 +96,7 @@ export async function profile(bundle: Bundle, device: GPUDevice, options: Profil
     };
     clock = await workingClock(device, options.clock, items.length, submit);
     ceilings.push(await fmaCeiling(device), await copyCeiling(device));
+    await keepBusy(session, entry.name, WARM_MS);
     const found = await measure(session, entry, clock, items.length, submit, ceilings, runs);
     const [fma, copy] = ceilings.map((ceiling, i) => ({ ceiling, ms: Math.min(...found.ceilings[i]!) }));
     const roofline: Roofline = {

@@ -34,7 +34,15 @@ export function numberToHalf(x: number): number {
 export function toHalves(wide: Uint8Array): Uint8Array {
   const numbers = new DataView(wide.buffer, wide.byteOffset, wide.length);
   const halves = new Uint16Array(2 * Math.ceil(wide.length / 8));
-  for (let i = 0; i < wide.length / 4; i++) halves[i] = numberToHalf(numbers.getFloat32(4 * i, true));
+  for (let i = 0; i < wide.length / 4; i++) {
+    const word = numbers.getUint32(4 * i, true);
+    const size = word & 0x7fffffff;
+    // From 2^-14 to below 2^16 bits are as they were, but for a smaller exponent and fewer of them: a carry out of these is right, too.
+    halves[i] =
+      size >= 0x38800000 && size < 0x47800000
+        ? ((word >>> 16) & 0x8000) | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13)
+        : numberToHalf(numbers.getFloat32(4 * i, true));
+  }
   return new Uint8Array(halves.buffer);
 }
 

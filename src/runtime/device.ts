@@ -75,8 +75,12 @@ const shapeOf = ({ componentType, resultComponentType, M, N, K }: MatrixConfig):
   k: K,
 });
 
+/** What adapters said of themselves, by their devices, where those say less: Dawn's binding for Node lists matrix units on adapters alone. */
+const told = new WeakMap<GPUDevice, GPUAdapterInfo>();
+export const rememberInfo = (device: GPUDevice, info: GPUAdapterInfo): void => void told.set(device, info);
+
 export const deviceFacts = (device: GPUDevice): DeviceFacts =>
-  factsOf(device, (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo);
+  factsOf(device, told.get(device) ?? (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo);
 
 /** Alignments are better when they are smaller; every other limit when it is larger. */
 const suffices = (name: string, has: number, needs: number): boolean => (name.startsWith("min") ? has <= needs : has >= needs);

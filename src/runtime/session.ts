@@ -148,14 +148,15 @@ export class Session {
 
   /**
    * Writes some bytes of a persistent tensor, for weights that arrive in pieces: at a multiple of 4, and where it is stored in f16 whole
-   * pairs of numbers, which are a word there.
+   * pairs of numbers, which are a word there; but the last may be single.
    */
   writeBytes(name: string, offset: number, bytes: Uint8Array): Promise<void> {
     return this.#inTurn(() => {
       const target = this.#target(name);
       const size = this.bytesOf(name);
       const unit = target.half ? 8 : 4;
-      if (offset % unit !== 0 || (target.half && bytes.length % unit !== 0) || offset < 0 || offset + bytes.length > size) {
+      const end = offset + bytes.length;
+      if (offset % unit !== 0 || (target.half && bytes.length % unit !== 0 && end !== size) || offset < 0 || end > size) {
         throw new DitRuntimeError(
           "DIT6004",
           `"${name}" has ${size} bytes; ${bytes.length} at byte ${offset} do not fit or are not aligned`,

@@ -58,8 +58,9 @@ export function update(
   const numbers = stepNumbers(settings, stepCounter(), loss, grads, scale?.inverse);
   const { packed, gradientNorm, learningRate, good, next: taken } = numbers;
   const results: Record<string, AnyTensor> = {};
+  const step = adamw(settings, packed);
   weights.forEach((w, i) => {
-    const next = adamw(settings, packed, grads[i]!, { p: w.tensor, m: beside("m", w), v: beside("v", w), ema: beside("ema", w) });
+    const next = step(grads[i]!, { p: w.tensor, m: beside("m", w), v: beside("v", w), ema: beside("ema", w) });
     for (const [set, value] of Object.entries(next)) results[`${set}.${w.name}`] = value as AnyTensor;
   });
   return { ...results, step: taken, gradient_norm: gradientNorm, learning_rate: learningRate, ...scale?.results(good) };

@@ -3,10 +3,13 @@
  * parameter is one elementwise region that reads p, m, v, ema and the gradient and writes the first four where they lie.
  * A step whose loss or gradient is not finite changes nothing. Source: Loshchilov and Hutter 2019; dit-spec section 4.
  */
+import { expandTo, fill } from "../dsl/broadcast.js";
 import { concat, scalar, sum, where } from "../dsl/functions.js";
 import { wrap } from "../dsl/methods.js";
 import type { AnyTensor, Tensor } from "../dsl/tensor.js";
 import { emit } from "../dsl/trace.js";
+import type { Value } from "../ir/graph.js";
+import { printType } from "../ir/types.js";
 
 export interface OptimizerSettings {
   readonly learningRate: number;
@@ -105,17 +108,33 @@ export interface Moments {
   readonly ema: AnyTensor;
 }
 
-/** The next p, m, v and ema of one parameter. */
-export function adamw(s: OptimizerSettings, numbers: Tensor<"number">, gradient: AnyTensor, state: Moments): Moments {
-  const [p, m, v, ema] = [state.p, state.m, state.v, state.ema] as Any[] as [Any, Any, Any, Any];
-  const at = (i: number): Any => numbers.select("number", i) as unknown as Any;
-  const g = (gradient as Any).mul(at(4));
-  const m1 = m.mul(s.beta1).add(g.mul(1 - s.beta1));
-  const v1 = v.mul(s.beta2).add(g.square().mul(1 - s.beta2));
-  const p1 = p.sub(p.mul(at(2))).sub(m1.mul(at(0)).div(v1.sqrt().mul(at(1)).add(s.epsilon)));
-  // decay · ema + (1 - decay) · p, as a step towards p: exact where the two are equal.
-  const ema1 = ema.add(p1.sub(ema).mul(at(3)));
-  const finite = at(5).gt(0.5) as unknown as Tensor<string, "bool">;
-  const keep = (next: Any, old: Any): Any => where(finite, next, old) as Any;
-  return { p: keep(p1, p), m: keep(m1, m), v: keep(v1, v), ema: keep(ema1, ema) };
+/**
+ * Gives the next p, m, v and ema of one parameter after the other. What all of them read, and all of one type, is made for the first of
+ * them: hundreds of weights are of few types, and no pass has to go through it for each.
+ */
+export function adamw(s: OptimizerSettings, numbers: Tensor<"number">): (gradient: AnyTensor, state: Moments) => Moments {
+  const made = new Map<string, Any>();
+  const once = (key: string, make: () => Any): Any => {
+    const known = made.get(key) ?? make();
+    made.set(key, known);
+    return known;
+  };
+  const number = (i: number): Any => once(`number ${i}`, () => numbers.select("number", i) as unknown as Any);
+  const finite = (): Any => once("finite", () => number(5).gt(0.5) as unknown as Any);
+  const like = ({ type }: AnyTensor, scalar: Any): Value => expandTo(scalar.value, type.axes, type.shape);
+  return (gradient, state) => {
+    const [p, m, v, ema] = [state.p, state.m, state.v, state.ema] as Any[] as [Any, Any, Any, Any];
+    const type = printType(p.type);
+    const at = (i: number): Any => once(`${i}: ${type}`, () => wrap(like(p, number(i))));
+    const the = (value: number): Any => once(`= ${value}: ${type}`, () => wrap(fill(value, p.type)));
+    const g = (gradient as Any).mul(at(4));
+    const m1 = m.mul(the(s.beta1)).add(g.mul(the(1 - s.beta1)));
+    const v1 = v.mul(the(s.beta2)).add(g.square().mul(the(1 - s.beta2)));
+    const p1 = p.sub(p.mul(at(2))).sub(m1.mul(at(0)).div(v1.sqrt().mul(at(1)).add(the(s.epsilon))));
+    // decay · ema + (1 - decay) · p, as a step towards p: exact where the two are equal.
+    const ema1 = ema.add(p1.sub(ema).mul(at(3)));
+    const taken = once(`finite: ${type}`, () => wrap(like(p, finite()))) as unknown as Tensor<string, "bool">;
+    const keep = (next: Any, old: Any): Any => where(taken, next, old) as Any;
+    return { p: keep(p1, p), m: keep(m1, m), v: keep(v1, v), ema: keep(ema1, ema) };
+  };
 }

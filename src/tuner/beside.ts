@@ -2,6 +2,7 @@
  * The program of the compiler's own choices, beside which others of the same entry are held: do they give the same numbers, and how long
  * does each dispatch take? The two take turns, so that a machine which slows down slows both, and the fastest of the rounds counts.
  */
+import { keepBusy } from "../profiler/busy.js";
 import { type Clock, type Span, type Submit, workingClock } from "../profiler/clock.js";
 import { fillWeights, madeUpInputs } from "../profiler/fill.js";
 import type { Bundle, Entry, Program } from "../program/program.js";
@@ -22,6 +23,8 @@ export interface BesideOptions {
   readonly memoryLimit?: number | undefined;
 }
 
+/** How long a GPU is kept at work before each pass that is timed: there are two in a round, so it hardly rests between them. */
+const BUSY_MS = 40;
 /** Largest difference of two right programs, as a share of the largest number: f32 in another order, through all layers. */
 const BOUND = 1e-3;
 
@@ -97,8 +100,9 @@ export class Beside {
     return sum(spans.map(microseconds));
   }
 
-  /** Microseconds of each dispatch of a pass. */
+  /** Microseconds of each dispatch of a pass, which comes right behind others of the same program. */
   private async passOf(session: Session): Promise<number[]> {
+    await this.keepBusy(session);
     const { segments } = entryOf(session.program, this.options.entry);
     const count = sum(segments.map((segment) => segment.dispatches.length));
     return (await this.clock.time(count, dispatchesOf(session, this.options.entry, 0))).map(microseconds);
@@ -109,12 +113,23 @@ export class Beside {
    * that stands in for one does not, and is rather spared what need not be run.
    */
   private get whole(): boolean {
-    return this.clock.kind === "gpu" && deviceFacts(this.device).hardware;
+    return this.clock.kind === "gpu" && this.hardware;
+  }
+
+  private get hardware(): boolean {
+    return deviceFacts(this.device).hardware;
+  }
+
+  /** Of a GPU alone, see `whole`. */
+  private async keepBusy(session: Session): Promise<void> {
+    if (this.hardware) await keepBusy(session, this.options.entry.name, BUSY_MS);
   }
 
   /** Milliseconds of one pass of the entry, by the host's clock. */
   async passes(other: Session): Promise<Pair> {
     const once = async (session: Session): Promise<number> => {
+      await this.keepBusy(session);
+      await session.idle();
       const begin = performance.now();
       await session.submit(this.options.entry.name, undefined, { from: 0 });
       await session.idle();
@@ -173,12 +188,17 @@ async function numbersOf(session: Session, { entry, batch }: BesideOptions): Pro
 export function differenceOf(expected: Numbers, found: Numbers): string | undefined {
   for (const [name, numbers] of expected) {
     const other = found.get(name)!;
+    // Hundreds of millions of them where a large model trains: plain comparisons.
     let [largest, worst] = [0, 0];
     for (let i = 0; i < numbers.length; i++) {
-      largest = Math.max(largest, Math.abs(numbers[i]!));
-      const apart = Math.abs(numbers[i]! - other[i]!);
-      // A NaN on one side alone is as wrong as can be.
-      worst = Math.max(worst, Number.isNaN(apart) ? (Object.is(numbers[i], other[i]) ? 0 : Infinity) : apart);
+      const x = numbers[i]!;
+      const y = other[i]!;
+      const size = x < 0 ? -x : x;
+      if (size > largest && size < Infinity) largest = size;
+      const apart = x < y ? y - x : x - y;
+      // What is no number, or endless, on one side alone is as wrong as can be.
+      if (apart > worst) worst = apart;
+      else if (Number.isNaN(apart) && !Object.is(x, y)) worst = Infinity;
     }
     if (worst > BOUND * largest) return `${name} differs by ${(worst / largest).toExponential(1)} of its largest number`;
   }

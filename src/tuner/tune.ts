@@ -6,12 +6,13 @@
 import { matmulChoices, withBaked } from "../codegen/kernels/matmul.js";
 import { MOST_TEXT } from "../compile/choices.js";
 import { type Remaker, remakerOf } from "../compile/lower-again.js";
-import type { Bundle, Dispatch } from "../program/program.js";
+import type { Bundle } from "../program/program.js";
 import { evaluate } from "../program/size.js";
-import { deviceFacts, selectVariant } from "../runtime/device.js";
+import { type DeviceFacts, deviceFacts } from "../runtime/device.js";
 import { Beside, type Pair } from "./beside.js";
 import { type Place, placesOf } from "./places.js";
 import type { Measured } from "./tuning-file.js";
+import { Untried } from "./untried.js";
 
 export interface TuneOptions {
   readonly entry: string;
@@ -55,9 +56,10 @@ const CLEARLY = 0.97;
 export async function tune(bundle: Bundle, device: GPUDevice, options: TuneOptions): Promise<Tuned> {
   const { batch, rounds = 7, memoryLimit } = options;
   const { entry, make } = remakerOf(bundle, options.entry, batch);
-  const beside = await Beside.open(make({}), device, { entry, batch, rounds, memoryLimit });
+  const own = make({});
+  const beside = await Beside.open(own, device, { entry, batch, rounds, memoryLimit });
   try {
-    const trials = await tryAll(beside, make, textsOn(device), options);
+    const trials = await tryAll(beside, own, make, deviceFacts(device), options);
     return await confirmed(beside, make, trials);
   } finally {
     beside.dispose();
@@ -74,12 +76,17 @@ interface Trials {
   readonly leftOut: readonly string[];
 }
 
-async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, options: TuneOptions): Promise<Trials> {
+async function tryAll(
+  beside: Beside,
+  own: Bundle,
+  make: Remaker["make"],
+  facts: DeviceFacts,
+  options: TuneOptions,
+): Promise<Trials> {
   const { signal, seconds = Infinity, onChoice } = options;
   const until = performance.now() + 1000 * seconds;
-  const own = make({});
   const places = placesOf(own.program, own.program.entries[0]!);
-  const ownTexts = textsOf(own);
+  const untried = new Untried(own, facts);
   const best = new Map<string, { readonly choice: string; readonly ratio: number }>();
   const tried = new Map<string, Record<string, number>>();
   const wrong: string[] = [];
@@ -89,15 +96,16 @@ async function tryAll(beside: Beside, make: Remaker["make"], textsOf: TextsOf, o
       leftOut.push(`${choice}: ${signal?.aborted ? "stopped" : "no time left"}`);
       return;
     }
-    const texts = textsOf(make({ tuning: new Map(among.map((key) => [key, choiceOf(key)])) }));
-    const differing = among.filter((key) => texts.get(key) !== ownTexts.get(key));
-    const keys = differing.filter((key) => texts.get(key)!.length <= MOST_TEXT);
-    if (keys.length < differing.length) {
-      leftOut.push(`${choice}: ${differing.length - keys.length} kernels whose text is longer than ${MOST_TEXT} letters`);
-    }
+    const makeFor = (keys: readonly string[]): Bundle => make({ tuning: new Map(keys.map((key) => [key, choiceOf(key)])) });
+    const all = makeFor(among);
+    const { keys, tooLong } = untried.of(choice, all, among);
+    if (tooLong > 0) leftOut.push(`${choice}: ${tooLong} kernels whose text is longer than ${MOST_TEXT} letters`);
     if (keys.length === 0) return;
     onChoice?.(choice, keys.length);
-    await beside.with(make({ tuning: new Map(keys.map((key) => [key, choiceOf(key)])) }), async (other, difference) => {
+    // All other work as it is: nothing runs, and nothing is compiled, that is not measured.
+    const made = keys.length === among.length ? all : makeFor(keys);
+    untried.note(keys, made);
+    await beside.with(made, async (other, difference) => {
       if (difference !== undefined) {
         wrong.push(`${choice}: ${difference}`);
         return;
@@ -143,16 +151,4 @@ function confirmed(beside: Beside, make: Remaker["make"], { places, winners, tri
       leftOut,
     };
   });
-}
-
-type TextsOf = (made: Bundle) => Map<string, string>;
-
-/** The texts that the device takes, by key. */
-function textsOn(device: GPUDevice): TextsOf {
-  const facts = deviceFacts(device);
-  return ({ program, wgsl }) => {
-    const textOf = ({ kernel }: Dispatch): string => wgsl[selectVariant(program.kernels[kernel]!, program, facts).variant.file]!;
-    const places = [...placesOf(program, program.entries[0]!)];
-    return new Map(places.map(([key, { dispatches }]) => [key, dispatches.map(textOf).join("\n")]));
-  };
 }

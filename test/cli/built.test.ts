@@ -61,21 +61,42 @@ describe("what is said", { timeout: 120_000 }, () => {
     const args = (to: string) => [at("right.graph.ts"), "--preset", "tiny", "--json", "-o", at(to)];
     const [there, here] = [built(args("there")), await dit(...args("here"))];
     expect(there.out).toBe(here.out.replace(at("here"), at("there")));
+    // V8 complains there of a flag that it does not know.
+    expect(there.err).toMatch(/^wrote .*\n$/);
     for (const file of ["program.json", "kernels.ir"])
       expect(readFileSync(join(at("there"), file), "utf8")).toBe(readFileSync(join(at("here"), file), "utf8"));
   });
 });
 
+test("the thread answers in order: the model runs while its types are checked", { timeout: 120_000 }, async () => {
+  const { ask } = (await import(join(root, "dist/frontend/thread.js"))) as typeof import("../../src/frontend/thread.js");
+  const question = { path: at("types.graph.ts"), shown: "types.graph.ts" };
+  const order: string[] = [];
+  const [reading, problems] = await Promise.all(
+    (["read", "check"] as const).map((name) => ask(name, question).finally(() => order.push(name))),
+  );
+  expect(order).toEqual(["read", "check"]);
+  expect(reading).toMatchObject({ parsed: true });
+  expect(problems).toMatchObject([{ code: "DIT1002" }]);
+  // What fails there fails here, and the thread goes on.
+  await expect(ask("read", { path: at("absent.graph.ts"), shown: "absent.graph.ts" })).rejects.toThrow("absent.graph.ts");
+  expect(await ask("check", { path: at("right.graph.ts"), shown: "right.graph.ts" })).toEqual([]);
+});
+
 test("commands that compile nothing load neither TypeScript nor a thread for it", { timeout: 120_000 }, () => {
   writeFileSync(
     at("loaded.cjs"),
-    'process.on("exit", () => console.error(Object.keys(require.cache).filter((f) => /ts-morph|typescript|piscina/.test(f)).join()));',
+    [
+      'const { writeSync } = require("node:fs");',
+      'if (!require("node:worker_threads").isMainThread) writeSync(2, "a thread");',
+      'process.on("exit", () => writeSync(2, Object.keys(require.cache).filter((f) => /ts-morph|typescript/.test(f)).join()));',
+    ].join("\n"),
   );
   const head = JSON.stringify({ a: { dtype: "F32", shape: [1], data_offsets: [0, 4] } });
   const length = Buffer.alloc(8);
   length.writeUInt32LE(head.length);
   writeFileSync(at("one.safetensors"), Buffer.concat([length, Buffer.from(head), Buffer.alloc(4)]));
-  expect(built([at("right.graph.ts"), "--preset", "tiny"], "-r", at("loaded.cjs")).err).toContain("piscina");
+  expect(built([at("right.graph.ts"), "--preset", "tiny"], "-r", at("loaded.cjs")).err).toContain("a thread");
   for (const args of [["--help"], ["--version"], ["doctor", "--help"], ["inspect", at("one.safetensors")]]) {
     const { code, err } = built(args, "-r", at("loaded.cjs"));
     expect([args, code, err.trim()]).toEqual([args, 0, ""]);

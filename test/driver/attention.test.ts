@@ -74,6 +74,7 @@ const compiled = (m: Module): Module =>
 interface Kernels {
   readonly safe?: boolean;
   readonly variants?: boolean;
+  readonly choices?: Readonly<Record<string, string>>;
 }
 
 async function compare(module: Module, batch: number, size: number, kernels: Kernels = {}): Promise<void> {
@@ -101,21 +102,32 @@ const shapes: readonly Case[] = [
   [258, 72, 1, 1],
   [9, 128, 1, 1],
 ];
+// Of the workgroups: less than a quarter of a block and just one row more than a block, two vectors a thread, padded vectors.
+const blocks: readonly Case[] = [...shapes, [1, 32, 3, 1], [65, 64, 1, 1], [33, 18, 2, 1], [49, 80, 1, 1], [130, 96, 1, 1]];
 // Scores of ±80 do not overflow.
 const large: Case = [40, 16, 1, 9];
-// So wide that there is no kernel of subgroups.
+// So wide that there is no kernel of subgroups, and none of workgroups.
 const wide: Case = [9, 258, 1, 1];
 
-// These adapters have subgroups as wide as a CPU's vector; most GPUs run the tiles, which these adapters take long to compile.
+// These adapters have subgroups as wide as a CPU's vector; GPUs run the workgroups, which these adapters take long to compile.
 describe.each([
   ["subgroups", {}, sample("subgroups", shapes, 2)],
-  ["tiles", { variants: false }, shared([...sample("tiles", shapes, 1), large])],
+  ["workgroups, eight rows a thread", { choices: { attention: "fused-8" } }, shared([...sample("fused-8", blocks, 1), large])],
+  ["workgroups, four rows a thread", { choices: { attention: "fused-4" } }, shared([large, ...sample("fused-4", blocks, 1)])],
   ["chosen kernels", {}, shared([large, wide])],
   ["naive kernels", { safe: true }, [[50, 18, 2, 1]]],
 ] as const)("%s", (_, kernels, cases) => {
   test.each(cases)("%d tokens, head width %d, batch %d, numbers up to %d", (tokens, width, batch, size) =>
     compare(selfAttention(tokens, width), batch, size, kernels),
   );
+});
+
+test.each([1, 33, 80, 81, 100, 128, 160, 192])("heads of width %d have workgroups, whatever is asked for", (width) => {
+  for (const attention of ["fused-8", "fused-4"]) {
+    const { kernels } = bundleOf(compiled(selfAttention(9, width)), { choices: { attention } }).program;
+    const variants = kernels.filter(({ name }) => name.includes("attention")).map((kernel) => kernel.variants[0]!.name);
+    expect(variants).toEqual(Array(3).fill(expect.stringMatching(/^workgroup-/)));
+  }
 });
 
 test("nothing of tokens × tokens is in memory", () => {

@@ -95,7 +95,7 @@ describe.runIf(process.env.DIT_TEST_PROJECT !== "swiftshader")("with shader-f16"
       dispatches.flatMap(({ choiceKey }) => (/ f16 \+ .*(gelu|mul)/.test(choiceKey ?? "") ? [choiceKey!] : [])),
     );
     const tuning = new Map(sample("units in a model", [...keys], 2).map((key) => [key, "matrix-32x32-k4"]));
-    expect(tuning.size).toBe(2);
+    expect(tuning.size).toBeGreaterThanOrEqual(2);
     const { bundle } = await compile("models/dit.graph.ts", { ...options, tuning });
     expect(bundle.program.profile.features).toEqual(["shader-f16"]);
     const session = await createSession(hasUnits() ? bundle : standingIn(bundle), device(), { batch: 4, entries: ["forward"] });

@@ -1,6 +1,6 @@
 /** Half floats: every one of them, and what lies between two. */
 import { expect, test } from "vitest";
-import { halfToNumber, numberToHalf } from "../../src/program/half.js";
+import { halfToNumber, numberToHalf, toHalves } from "../../src/program/half.js";
 
 const finite = Array.from({ length: 0x7c00 }, (_, half) => half);
 
@@ -29,4 +29,29 @@ test("the ends", () => {
   expect(halfToNumber(numberToHalf(Number.NaN))).toBeNaN();
   expect(numberToHalf(-0)).toBe(0x8000);
   expect(numberToHalf(1e-10)).toBe(0);
+});
+
+test("many at once are what they are one by one", () => {
+  const between = finite.slice(0, -1).flatMap((half) => {
+    const [low, high] = [halfToNumber(half), halfToNumber(half + 1)];
+    return [low, (low + high) / 2, low + (high - low) / 1024, high - (high - low) / 1024];
+  });
+  const ends = [
+    65504,
+    65519.99,
+    65520,
+    65535.99,
+    65536,
+    1e30,
+    Number.POSITIVE_INFINITY,
+    Number.NaN,
+    0,
+    2 ** -14,
+    2 ** -25,
+    1e-40,
+  ];
+  const numbers = Float32Array.from([...between, ...ends].flatMap((x) => [x, -x]));
+  const halves = new Uint16Array(toHalves(new Uint8Array(numbers.buffer)).buffer);
+  expect(halves).toEqual(Uint16Array.from(numbers, numberToHalf));
+  expect(toHalves(new Uint8Array(numbers.buffer, 4, 12)).length).toBe(8);
 });

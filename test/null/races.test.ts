@@ -4,7 +4,7 @@
  * adapter runs a workgroup in an order of its own and hides such a mistake; a real GPU does not.
  */
 import { describe, expect, test } from "vitest";
-import { detectRaces } from "wgsl_reflect/wgsl_reflect.module.js";
+import { CallExpr, detectRaces } from "wgsl_reflect/wgsl_reflect.module.js";
 import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
 import { compile } from "../../src/compile/compile.js";
 import { Builder } from "../../src/ir/builder.js";
@@ -55,6 +55,7 @@ function problems({ program }: Bundle, { kernel, dispatch }: Shared, text: strin
     return new Float32Array(evaluate(bytes, batch) / (dtype === "f16" ? 2 : 4)).fill(1);
   });
   const group: Record<string, unknown> = Object.fromEntries([...storages, { uniform }].map((data, i) => [i, data]));
+  waiting = withBarriers(text);
   try {
     const { races, errors } = detectRaces(inStep(text), "main", [1, 1, 1], { 0: group });
     return [...errors, ...races.slice(0, 3).map((race) => race.message)];
@@ -64,6 +65,29 @@ function problems({ program }: Bundle, { kernel, dispatch }: Shared, text: strin
       return ["Data race on so much that the interpreter cannot list it"];
     throw cause;
   }
+}
+
+/**
+ * The interpreter keeps what a function returned once for all invocations, and hands each what the last one got: an index that a function
+ * finds would be another's. Nothing kept, the call is evaluated anew where its value is used; not so one with a barrier inside, which cannot be
+ * evaluated at once, and whose value here is that of all.
+ */
+let waiting = new Set<string>();
+const keepValue = CallExpr.prototype.setCachedReturnValue;
+CallExpr.prototype.setCachedReturnValue = function (value: unknown) {
+  if (waiting.has(this.name)) keepValue.call(this, value);
+};
+
+/** Functions with a barrier, also in what they call. */
+function withBarriers(text: string): Set<string> {
+  const functions = text.split(/^fn /m).slice(1);
+  const found = new Set(["workgroupBarrier"]);
+  for (let before = 0; before !== found.size; ) {
+    before = found.size;
+    for (const fn of functions)
+      if ([...fn.matchAll(/(\w+)\(/g)].slice(1).some(([, name]) => found.has(name!))) found.add(/^\w+/.exec(fn)![0]);
+  }
+  return found;
 }
 
 /** The interpreter overlooks a barrier that is the first statement of a block; something that does nothing goes before it. */

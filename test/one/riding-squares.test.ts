@@ -31,6 +31,17 @@ function counted({ program }: Bundle) {
   return { packs, others: dispatches.length - norm - packs, riders };
 }
 
+/** The program with one text for each sum of squares, which every device takes. */
+function withVariant({ program, ...rest }: Bundle, taken: string): Bundle {
+  const kernels = program.kernels.map((kernel) => {
+    if (kernel.family !== "squares") return kernel;
+    const variants = kernel.variants.filter(({ name }) => name === taken).map((v) => ({ ...v, requires: {} }));
+    expect(variants).toHaveLength(1);
+    return { ...kernel, variants };
+  });
+  return { ...rest, program: { ...program, kernels } };
+}
+
 describe("dispatches", () => {
   test("sixteen packs take two more than there are packs", async () => {
     expect(counted(await compiled())).toEqual({ packs: 16, others: 2, riders: 20 });
@@ -87,6 +98,19 @@ describe("on a device", () => {
     await trainer.step(batchOf(0), checking.through);
     refuseWrong(checking.checked());
     expect((await trainer.losses()).finite).toBe(true);
+  });
+
+  test("so is the norm as a GPU takes it, of what products have added up too", async () => {
+    const checking = check(withVariant(bundle, "group-256"), { samples: 2 });
+    const other = await Trainer.create(withVariant(bundle, "group-256"), dawn.device, { batch: BATCH, seed: 1 });
+    try {
+      await other.reset(start);
+      await other.step(batchOf(0), checking.through);
+      refuseWrong(checking.checked());
+      expect((await other.losses()).finite).toBe(true);
+    } finally {
+      other.dispose();
+    }
   });
 
   test("so is each of several kernels that add to what the one before left", async () => {

@@ -160,4 +160,11 @@ test("numbers are right up to the order of sums, and a NaN is wrong", () => {
   expect(differenceOf(expected, new Map([["out", [1.000001, -2, 0.5]]]))).toBeUndefined();
   expect(differenceOf(expected, new Map([["out", [1, -2, 0.6]]]))).toBe("out differs by 5.0e-2 of its largest number");
   expect(differenceOf(expected, new Map([["out", [1, Number.NaN, 0.5]]]))).toContain("out differs by Infinity");
+  // What is no number, or endless, on both sides hides nothing that stands beside it.
+  const odd = new Map([["out", [Number.NaN, Infinity, 2, 0.5]]]);
+  expect(differenceOf(odd, odd)).toBeUndefined();
+  expect(differenceOf(odd, new Map([["out", [Number.NaN, Infinity, 2, 0.6]]]))).toBe(
+    "out differs by 5.0e-2 of its largest number",
+  );
+  expect(differenceOf(odd, new Map([["out", [Number.NaN, -Infinity, 2, 0.5]]]))).toContain("out differs by Infinity");
 });

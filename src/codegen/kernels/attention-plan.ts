@@ -35,16 +35,13 @@ export interface OpForm {
   readonly file: string;
   /** What a thread is for: a query, or a key. */
   readonly along: Role;
-  /** Numbers of a score: what each thread has of it, and what the threads of its row keep of it together. */
-  readonly parts: 1 | 2;
-  readonly scores: 1 | 2;
 }
 
 /** Results and file of each op. */
 export const forms: Record<string, OpForm> = {
-  attention: { outputs: ["o", "lse"], file: "attention", along: "query", parts: 1, scores: 1 },
-  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query", parts: 2, scores: 1 },
-  attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key", parts: 2, scores: 2 },
+  attention: { outputs: ["o", "lse"], file: "attention", along: "query" },
+  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query" },
+  attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key" },
 };
 
 /** How a tensor is read or written. */
@@ -177,18 +174,21 @@ function stored(region: Region, v: Value): Value {
   return region.body.nodes.find((n) => n.op === "transpose" && n.inputs[0] === v)!.outputs[0]!;
 }
 
+/** `start_x(batch, row)`: where a row begins, found once for all its columns. */
+const startHook = (name: string, { lines, begin }: RowPlace): string =>
+  fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...lines, `return ${begin};`]);
+
 /**
- * `vector_x(batch, row, c)`: vector c of a row, zeros past its end; or `put_x(…, value)`: the columns that the row has. A row has `vectors` of
+ * `vector_x(start, c)`: vector c of a row, zeros past its end; or `put_x(…, value)`: the columns that the row has. A row has `vectors` of
  * them, which may be more than its columns fill.
  */
 function rowHook(
   name: string,
   output: boolean,
-  { binding, lines, begin, step }: RowPlace,
+  { binding, step }: RowPlace,
   { fours, width, vectors }: { fours: boolean; width: number; vectors: number },
 ): string {
   const exact = width === 4 * vectors;
-  const found = [...lines, `let start = ${begin};`];
   const column = (j: number): string => `4u * c + ${j}u`;
   const at = (text: string): string => `b${binding}[start + ${step === "1u" ? text : `(${text}) * ${step}`}]`;
   const within = (text: string, zero: string, value: string, count: number): string =>
@@ -200,13 +200,13 @@ function rowHook(
     const stores = fours
       ? [guarded("c", width / 4, `b${binding}[start / 4u + c] = value;`)]
       : [0, 1, 2, 3].map((j) => guarded(column(j), width, `${at(column(j))} = value.${"xyzw"[j]};`));
-    return fnText(`put_${name}(batch: u32, row: u32, c: u32, value: vec4f)`, [...found, ...stores]);
+    return fnText(`put_${name}(start: u32, c: u32, value: vec4f)`, stores);
   }
   const parts = [0, 1, 2, 3].map((j) => within(column(j), "0.0", at(last(column(j), width)), width));
   const value = fours
     ? within("c", "vec4f()", `b${binding}[start / 4u + ${last("c", width / 4)}]`, width / 4)
     : `vec4f(${parts.join(", ")})`;
-  return fnText(`vector_${name}(batch: u32, row: u32, c: u32) -> vec4f`, [...found, `return ${value};`]);
+  return fnText(`vector_${name}(start: u32, c: u32) -> vec4f`, [`return ${value};`]);
 }
 
 /** Functions by which a text goes along rows; undefined where columns are not evenly spaced. */
@@ -215,7 +215,8 @@ function rowHooks(plan: Plan, hookOf: (name: string, output: boolean, place: Row
   const texts = plan.hooks.map(({ name, text, row }) => {
     const roles = places[name]!;
     if (roles.length < 3) return text;
-    return row && hookOf(name, outputs.includes(name), row, plan.size[roles.at(-1)!] as number);
+    if (!row) return undefined;
+    return `${startHook(name, row)}\n${hookOf(name, outputs.includes(name), row, plan.size[roles.at(-1)!] as number)}`;
   });
   return texts.includes(undefined) ? undefined : texts.join("\n");
 }
@@ -239,23 +240,18 @@ export function vectorHooks(
 }
 
 /**
- * All functions of a kernel whose lanes have every `lanes`-th number of a row: `start_x(batch, row)` finds where a row begins, once for all
- * its columns; `number_x(start, c)` is column c, zero past the last, and `put_x(start, c, value)` stores it where there is one.
+ * All functions of a kernel whose lanes have every `lanes`-th number of a row: `number_x(start, c)` is column c, zero past the last, and
+ * `put_x(start, c, value)` stores it where there is one.
  */
 export function numberHooks(plan: Plan, lanes: number): string | undefined {
-  return rowHooks(plan, (name, output, { binding, lines, begin, step }, width) => {
+  return rowHooks(plan, (name, output, { binding, step }, width) => {
     const exact = width % lanes === 0;
     const at = (c: string): string => `b${binding}[start + ${step === "1u" ? c : `${c} * ${step}`}]`;
-    const last = `min(c, ${width - 1}u)`;
-    return [
-      fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...lines, `return ${begin};`]),
-      output
-        ? fnText(`put_${name}(start: u32, c: u32, value: f32)`, [
-            exact ? `${at("c")} = value;` : `if (c < ${width}u) { ${at("c")} = value; }`,
-          ])
-        : fnText(`number_${name}(start: u32, c: u32) -> f32`, [
-            `return ${exact ? at("c") : `select(0.0, ${at(last)}, c < ${width}u)`};`,
-          ]),
-    ].join("\n");
+    if (output) {
+      const store = `${at("c")} = value;`;
+      return fnText(`put_${name}(start: u32, c: u32, value: f32)`, [exact ? store : `if (c < ${width}u) { ${store} }`]);
+    }
+    const value = exact ? at("c") : `select(0.0, ${at(`min(c, ${width - 1}u)`)}, c < ${width}u)`;
+    return fnText(`number_${name}(start: u32, c: u32) -> f32`, [`return ${value};`]);
   });
 }

@@ -1,73 +1,17 @@
 /**
- * attention and its two gradients: a few threads a query (or key), which go along the keys (or queries) tile by tile, a tile held in
- * workgroup memory, or, where a subgroup is a CPU's vector, handed round the lanes. Scores are never in storage.
+ * attention and its two gradients: workgroups that have rows of their own (queries, or keys) and go along the others block by block, as
+ * products of matrices do (attention-workgroup.ts), or, where a subgroup is a CPU's vector, lanes that hand round what they load. Scores are
+ * never in storage.
  */
 import { literal } from "../../ir/ops/literal.js";
 import { evaluate } from "../../program/size.js";
 import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
-import { forms, numberHooks, type Plan, planOf, vectorHooks } from "./attention-plan.js";
+import { forms, numberHooks, type Plan, planOf } from "./attention-plan.js";
+import { workgroup } from "./attention-workgroup.js";
 
+/** Threads of a workgroup of the naive form. */
 const THREADS = 64;
-/** Workgroup memory in all, what every device has, and the most rows of a tile. */
-const WORKGROUP_BYTES = 16384;
-const MOST_ROWS = 16;
-/** Vectors of a row in one thread: a backward thread holds four such sets in registers. More threads share a longer row. */
-const VECTORS_OF_THREAD = 4;
-const MOST_LANES = 16;
-
-/** Undefined when not even one row of its own and one of a tile fit workgroup memory. */
-function tiled(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant | undefined {
-  const { op, words } = plan;
-  const form = forms[op.op]!;
-  const over = plan.size.over as number;
-  const own = plan.size.own as number;
-  const vectors = (columns: number): number => Math.ceil(columns / 4);
-  const lanes = Math.min(MOST_LANES, Math.ceil(vectors(Math.max(over, own)) / VECTORS_OF_THREAD));
-  const partOf = (columns: number): number => Math.ceil(vectors(columns) / lanes);
-  const a = partOf(over) * lanes;
-  const b = partOf(own) * lanes;
-  const ownVectors = Math.max(a, b);
-  const rowsFor = (owners: number): number => {
-    // The rows of the tile, or before and after them those of the workgroup's own, and what there is for each row of the tile besides.
-    const besides = 4 * (owners * (form.parts * lanes + form.scores) + (form.along === "key" ? b + 1 : 0));
-    const [whole, own] = [16 * (a + b) + besides, 16 * owners * ownVectors];
-    return Math.min(MOST_ROWS, Math.floor(WORKGROUP_BYTES / whole), Math.floor((WORKGROUP_BYTES - own) / besides));
-  };
-  // Rows so wide that they leave no room for a tile are fewer.
-  let owners = Math.floor(THREADS / lanes);
-  while (owners > 1 && rowsFor(owners) < 1) owners >>= 1;
-  const threads = owners * lanes;
-  const rows = rowsFor(owners);
-  const hooks = vectorHooks(region, plan, a, b);
-  if (rows < 1 || !hooks) return undefined;
-  const count = (n: number): string => `${n}u`;
-  const text = kernelText({
-    title: `${op.op}, ${lanes} threads a row, tiles of ${rows} rows`,
-    bindings: region.bindings,
-    words,
-    consts: {
-      THREADS: count(threads),
-      LANES: count(lanes),
-      OWNERS: count(owners),
-      ROWS: count(rows),
-      A: count(a),
-      B: count(b),
-      PART_A: count(partOf(over)),
-      PART_B: count(partOf(own)),
-      LOADS_A: count(Math.ceil((rows * a) / threads)),
-      LOADS_B: count(Math.ceil((rows * b) / threads)),
-      MEMORY: count(Math.max(owners * ownVectors, rows * (a + b))),
-      SCALE: literal(op.attrs.scale as number, "f32"),
-    },
-    // The rows of a tile are counted by a word of the uniform: drivers that unroll the tile take ten times as long to compile it.
-    sizes: { ...sizes, TILE: words.named("tile", rows) },
-    ...hooks,
-    file: `./kernels/${form.file}.wgsl`,
-    libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-tile.wgsl"],
-  });
-  return { name: "tile", requires: {}, workgroupSize: threads, tile: [owners, 1], text };
-}
 
 /** Widths of subgroups that are the vector of a CPU; a GPU's are wider, or of several widths. */
 const CPU_WIDTHS = [4, 8, 16];
@@ -168,16 +112,24 @@ function naive(region: Region, plan: Plan, sizes: Record<string, string>): Lower
   return { name: "naive", requires: {}, workgroupSize: THREADS, tile: [THREADS, 1], text };
 }
 
-/** Chosen where the op is made, by raise-attention: an attention that it leaves alone is products and a softmax like any others. */
+/**
+ * Whether fused is chosen where the op is made, by raise-attention: an attention that it leaves alone is products and a softmax like any
+ * others. The others are forms for GPUs, taken wherever they are chosen.
+ */
 const attentionChoices: readonly Choice[] = [
   { name: "fused", doc: "one kernel, and one for each gradient; scores are never stored" },
   { name: "unfused", doc: "products and a softmax; scores are stored" },
+  { name: "fused-8", doc: "fused, by workgroups whose threads have eight rows each, where registers hold them" },
+  { name: "fused-4", doc: "fused, by workgroups whose threads have four rows each" },
 ];
+
+/** Own rows of a thread that are asked for. */
+const asked: Readonly<Record<string, number>> = { "fused-8": 8, "fused-4": 4 };
 
 export const attention: Family = {
   name: "attention",
   choices: attentionChoices,
-  doc: "Attention and its gradients, without the scores in memory: a few threads a query or key, tiles in workgroup memory.",
+  doc: "Attention and its gradients, without the scores in memory: block by block, in registers and workgroup memory.",
   lower: (region, options) => {
     if (region.kind !== "op") return undefined;
     const plan = planOf(region);
@@ -189,13 +141,15 @@ export const attention: Family = {
       BATCHES: words.named("batches", size.batch),
     };
     const form = forms[op.op]!;
+    const choice = options.choices?.attention;
+    const onVectors = options.variants && !options.safe && (choice === undefined || choice === "fused");
     return {
       family: op.op.replaceAll("_", "-"),
       words,
       extent: [size[form.along], size.batch],
       variants: [
-        ...(options.variants && !options.safe ? CPU_WIDTHS.flatMap((s) => subgroup(region, plan, sizes, s) ?? []) : []),
-        (options.safe ? undefined : tiled(region, plan, sizes)) ?? naive(region, plan, sizes),
+        ...(onVectors ? CPU_WIDTHS.flatMap((s) => subgroup(region, plan, sizes, s) ?? []) : []),
+        (options.safe ? undefined : workgroup(region, plan, sizes, asked[choice ?? ""])) ?? naive(region, plan, sizes),
       ],
     };
   },

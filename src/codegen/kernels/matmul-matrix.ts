@@ -41,8 +41,11 @@ function sidesOf({ subgroups, matrices }: MatrixTile, { m, n }: MatrixShape): re
   return [subgroups[0] * matrices[0] * m, subgroups[1] * matrices[1] * n];
 }
 
+/** Rows and columns of a workgroup's results. */
+export const matrixSides = (tile: MatrixTile): readonly [bm: number, bn: number] => sidesOf(tile, shapes[0]!);
+
 export function matrixName(tile: MatrixTile): string {
-  const [bm, bn] = sidesOf(tile, shapes[0]!);
+  const [bm, bn] = matrixSides(tile);
   return `matrix-${bm}x${bn}${tile.slices === 1 ? "" : `-k${tile.slices}`}`;
 }
 

@@ -35,8 +35,8 @@ export interface SquareText {
 /** Where the threads of a workgroup put their sums: in memory that the design has, or in an array of its own. */
 interface Shared {
   readonly threads: number;
-  readonly memory?: string;
-  readonly member?: string;
+  /** A number there; each of so many threads has one. */
+  readonly place?: (thread: string) => string;
 }
 
 /**
@@ -54,12 +54,11 @@ export function squareText({ squares }: MatmulPlan, how: Shared | "subgroup"): S
     "  }",
     "}",
   ]);
-  const own = how === "subgroup" || how.memory ? [] : [`var<workgroup> square_sums: array<f32, ${how.threads}>;\n`];
+  const own = how === "subgroup" || how.place ? [] : [`var<workgroup> square_sums: array<f32, ${how.threads}>;\n`];
   return { consts: { SQUARES: "true" }, hooks: ["var<private> square_sum: f32;\n", ...own, keep] };
 }
 
-function addedInMemory({ threads, memory = "square_sums", member = "" }: Shared): string[] {
-  const at = (place: string) => `${memory}[${place}]${member}`;
+function addedInMemory({ threads, place: at = (thread) => `square_sums[${thread}]` }: Shared): string[] {
   return [
     // Others may still read what the memory held.
     "workgroupBarrier();",

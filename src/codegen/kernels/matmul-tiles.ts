@@ -74,10 +74,11 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
   const [bm, bn] = sidesOf(tile);
   const threads = threadsOf(tile);
   const { vec4, hooks } = blocksOf(plan, "tiles");
+  // Vectors of a k of both tiles, as many as what half of the slices hand over in the end fits in, too; every device has 16 KiB.
+  const wide = 2 ** Math.ceil(Math.log2((bm + bn) / 4));
   // The tiles are no longer read then, and are larger.
-  const squares = squareText(plan, { threads, memory: "tile", member: ".x" });
-  // Vectors for the two tiles, and then for what half of the slices hand over; every device has 16 KiB.
-  const memory = Math.max(((bm + bn) * depth) / 4, slices === 1 ? 0 : (slices * bm * bn) / 8);
+  const place = (i: string) => `tile[(${i}) / ${4 * wide}u][(${i}) / ${wide}u % 4u][(${i}) % ${wide}u].x`;
+  const squares = squareText(plan, { threads, place });
   const text = kernelText({
     title: `matmul, workgroup tiles of ${bm} × ${bn}, ${rows} × ${4 * vectors} results a thread, K in ${slices} slices`,
     bindings: region.bindings,
@@ -91,12 +92,14 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       BM: count(bm),
       BN: count(bn),
       BK: count(depth),
+      DEPTH: count(depth / slices / 4),
       NV: count(vectors),
       ROWS_A: count(rows / 4),
       RESULTS: count(rows * vectors),
       QUADS: count(Math.min(8, bm / 4, bn / 4)),
       FETCHES: count(Math.ceil(((bm + bn) * depth) / 16 / threads)),
-      MEMORY: count(memory),
+      WIDE: count(wide),
+      MEMORY: count(depth / 4),
       ...riding.consts,
       ...squares.consts,
     },

@@ -1,7 +1,9 @@
 // matmul-workgroup: C[m,n] = Σk A[m,k] · B[k,n] through workgroup memory. A workgroup makes BM × BN results and goes along K in steps of
 // BK. Its threads fetch a tile of A and one of B between them, each number once, in blocks of four by four, and then read from the tiles
 // what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
-// (columns) in a vec4, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
+// (columns) in a vec4, A's and then B's, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
+//   The memory is nested, tile[k / 4][k % 4][rows], and all of a slice's k stand in the text: a thread's rows are the same in every step, so
+// nothing is left to find, nor to check, for which Dawn adds a comparison to every index that it does not know.
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
 //   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
@@ -9,11 +11,17 @@
 //   In the product, neighbours read neighbouring columns and, a row of threads all the same, the same rows.
 const TILE_A = BM / 4u;
 const TILE_B = BN / 4u;
-const AT_B = BK * TILE_A;
 const SLICE = WX * WY;
-const DEPTH = BK / SLICES;
 const BLOCKS = (TILE_A + TILE_B) * BK / 4u;
-var<workgroup> tile: array<vec4f, MEMORY>;
+var<workgroup> tile: array<array<array<vec4f, WIDE>, 4>, MEMORY>;
+
+// The same memory as one row of vectors, for what comes after the product.
+fn keep(i: u32, value: vec4f) {
+  tile[i / (4u * WIDE)][i / WIDE % 4u][i % WIDE] = value;
+}
+fn kept(i: u32) -> vec4f {
+  return tile[i / (4u * WIDE)][i / WIDE % 4u][i % WIDE];
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
@@ -46,15 +54,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         let found = next[f];
         if (i < BLOCKS) {
           let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-          let k = (i / QUADS) % (BK / 4u) * 4u;
-          if (quad < TILE_A) {
-            for (var j = 0u; j < 4u; j++) { // unroll
-              tile[(k + j) * TILE_A + quad] = found[j];
-            }
-          } else {
-            for (var j = 0u; j < 4u; j++) { // unroll
-              tile[AT_B + (k + j) * TILE_B + quad - TILE_A] = found[j];
-            }
+          let at = (i / QUADS) % (BK / 4u);
+          for (var j = 0u; j < 4u; j++) { // unroll
+            tile[at][j][quad] = found[j];
           }
         }
       }
@@ -75,27 +77,29 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       }
     }
     if (step > K_FROM) {
-      for (var d = 0u; d < DEPTH; d++) {
-        let k = slice * DEPTH + d;
-        for (var q = 0u; q < ROWS_A; q++) { // unroll
-          a[q] = tile[k * TILE_A + q * WY + row];
-        }
-        for (var c = 0u; c < NV; c++) { // unroll
-          let b = tile[AT_B + k * TILE_B + c * WX + column];
+      for (var d = 0u; d < DEPTH; d++) { // unroll
+        let at = slice * DEPTH + d;
+        for (var j = 0u; j < 4u; j++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            sum[4u * (q * NV + c)] += a[q].x * b;
-            sum[4u * (q * NV + c) + 1u] += a[q].y * b;
-            sum[4u * (q * NV + c) + 2u] += a[q].z * b;
-            sum[4u * (q * NV + c) + 3u] += a[q].w * b;
+            a[q] = tile[at][j][q * WY + row];
           }
-          if (SUM_B && m0 == 0u && row == 0u) {
-            total_b[c] += b;
+          for (var c = 0u; c < NV; c++) { // unroll
+            let b = tile[at][j][TILE_A + c * WX + column];
+            for (var q = 0u; q < ROWS_A; q++) { // unroll
+              sum[4u * (q * NV + c)] += a[q].x * b;
+              sum[4u * (q * NV + c) + 1u] += a[q].y * b;
+              sum[4u * (q * NV + c) + 2u] += a[q].z * b;
+              sum[4u * (q * NV + c) + 3u] += a[q].w * b;
+            }
+            if (SUM_B && m0 == 0u && row == 0u) {
+              total_b[c] += b;
+            }
           }
-        }
-        // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
-        if (SUM_A && n0 == 0u && column == 0u) {
-          for (var q = 0u; q < ROWS_A; q++) { // unroll
-            total_a[q] += a[q];
+          // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
+          if (SUM_A && n0 == 0u && column == 0u) {
+            for (var q = 0u; q < ROWS_A; q++) { // unroll
+              total_a[q] += a[q];
+            }
           }
         }
       }
@@ -119,13 +123,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     for (var half = SLICES / 2u; half > 0u; half /= 2u) {
       if (slice >= half && slice < 2u * half) {
         for (var r = 0u; r < RESULTS; r++) { // unroll
-          tile[r * half * SLICE + lid - half * SLICE] = sum[r];
+          keep(r * half * SLICE + lid - half * SLICE, sum[r]);
         }
       }
       workgroupBarrier();
       if (slice < half) {
         for (var r = 0u; r < RESULTS; r++) { // unroll
-          sum[r] += tile[r * half * SLICE + lid];
+          sum[r] += kept(r * half * SLICE + lid);
         }
       }
       workgroupBarrier();
@@ -134,7 +138,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       for (var q = 0u; q < ROWS_A; q++) { // unroll
         for (var j = 0u; j < 4u; j++) { // unroll
           for (var c = 0u; c < NV; c++) { // unroll
-            tile[(4u * (q * WY + row) + j) * TILE_B + c * WX + column] = sum[4u * (q * NV + c) + j];
+            keep((4u * (q * WY + row) + j) * TILE_B + c * WX + column, sum[4u * (q * NV + c) + j]);
           }
         }
       }
@@ -143,7 +147,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     for (var i = lid; i < BM * TILE_B; i += THREADS) {
       let m = m0 + i / TILE_B;
       if (m < M) {
-        store_row(c_base, m, n0 + 4u * (i % TILE_B), batch, tile[i]);
+        store_row(c_base, m, n0 + 4u * (i % TILE_B), batch, kept(i));
       }
     }
     workgroupBarrier();
@@ -153,14 +157,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   if (SUM_A && n0 == 0u) {
     if (column == 0u) {
       for (var q = 0u; q < ROWS_A; q++) { // unroll
-        tile[slice * TILE_A + q * WY + row] = total_a[q];
+        keep(slice * TILE_A + q * WY + row, total_a[q]);
       }
     }
     workgroupBarrier();
     for (var i = lid; i < BM; i += THREADS) {
       var total = 0.0;
       for (var s = 0u; s < SLICES; s++) {
-        total += tile[s * TILE_A + i / 4u][i % 4u];
+        total += kept(s * TILE_A + i / 4u)[i % 4u];
       }
       if (m0 + i < M) {
         store_sum_a(m0 + i, batch, total);
@@ -171,14 +175,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   if (SUM_B && m0 == 0u) {
     if (row == 0u) {
       for (var c = 0u; c < NV; c++) { // unroll
-        tile[slice * TILE_B + c * WX + column] = total_b[c];
+        keep(slice * TILE_B + c * WX + column, total_b[c]);
       }
     }
     workgroupBarrier();
     for (var i = lid; i < BN; i += THREADS) {
       var total = 0.0;
       for (var s = 0u; s < SLICES; s++) {
-        total += tile[s * TILE_B + i / 4u][i % 4u];
+        total += kept(s * TILE_B + i / 4u)[i % 4u];
       }
       if (n0 + i < N) {
         store_sum_b(n0 + i, batch, total);

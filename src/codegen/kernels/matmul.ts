@@ -9,7 +9,7 @@ import { evaluate, product, type Size } from "../../program/size.js";
 import { matmulKey } from "../choice-key.js";
 import type { Choice, Family, LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
-import { matrixName, matrixTiles, matrixVariants } from "./matmul-matrix.js";
+import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
 import { singleTiles } from "./matmul-single.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
@@ -29,12 +29,25 @@ import {
 } from "./matmul-tiles.js";
 
 interface Design extends Choice {
+  /** The product as the design takes it, undefined where it does not apply; default: as it is. */
+  readonly takes?: (shape: MatmulShape, region: Region) => MatmulShape | undefined;
   /** The variants, none where the design does not apply. */
   readonly variants: (plan: MatmulPlan) => readonly LoweredVariant[];
 }
 
-/** What the form of few rows has no place for. */
-const nothingRides = ({ fold }: MatmulShape): boolean => fold.sums.length === 0 && !fold.squares;
+/** Most columns of a product that is better seen as one of few rows: a tile's width would be nearly all waste. */
+const FEW_COLUMNS = 4;
+
+/**
+ * The product whose rows are few at the compile batch, as it is or turned; the form has no place for what rides on a product. There is one
+ * kernel for all batches, right at each.
+ */
+function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefined {
+  const at = (size: Size): number => evaluate(size, batch);
+  if (shape.fold.sums.length > 0 || shape.fold.squares) return undefined;
+  if (at(shape.m.range) <= FEW_ROWS) return shape;
+  return at(shape.n.range) <= FEW_COLUMNS ? turned(shape) : undefined;
+}
 
 /** Tiles whose parts of K are products of their own, by the choice's name; the larger reads less, the smaller divides less. */
 const splitTiles: ReadonlyMap<string, Tile> = new Map(
@@ -47,8 +60,9 @@ const splitTiles: ReadonlyMap<string, Tile> = new Map(
 export const matmulChoices: readonly Design[] = [
   {
     name: "few-rows",
-    doc: "threads divide K, weights are read once for up to 16 rows; where no sum rides on the dot",
-    variants: (plan) => (nothingRides(plan.shape) ? [fewRows(plan)] : []),
+    doc: "threads divide K, weights are read once for up to 16 rows; where there are no more, and no sum rides on the dot",
+    takes: ofFewRows,
+    variants: (plan) => [fewRows(plan)],
   },
   {
     name: "subgroup-inline",
@@ -107,21 +121,49 @@ export function designOf(choice: string | undefined): { readonly design: string 
   return { design: baked ? choice!.slice(0, -BAKED.length - 1) : choice, baked };
 }
 
+/** Whether a variant of this name is of the design of that name: some say their rows or their width in place of how they end. */
+export function isOfDesign(variant: string, design: string): boolean {
+  if (design === "few-rows") return variant.startsWith("few-");
+  return design.startsWith("subgroup-") ? variant.startsWith("subgroup-") : variant === design;
+}
+
 /**
- * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least. On an NVIDIA H200
- * that was the fastest of those tried, or within about a fifth of it, for the products of DiT-S/4 and of a training step of `small`.
+ * Threads that a large GPU needs to hide what each waits for. Of the tiles that make as many, the largest reads least; but tiles of 128 × 128
+ * must be several times as many as run at once, for the last round is seldom full. On an NVIDIA H200 what this takes is the fastest of those
+ * tried, or within about a tenth of it, for the products of DiT-S/4, of a training step of `small` and of DiT-XL/2 at batch 16.
  */
-const ENOUGH_THREADS = 56 * 1024;
+const ENOUGH_THREADS = 48 * 1024;
+const ENOUGH_OF_LARGE = 128 * 1024;
+
+/** How many tiles of these sides there are at the compile batch. */
+function tilesOf({ shape, region }: MatmulPlan, [bm, bn]: readonly [number, number]): number {
+  const at = (size: Size): number => evaluate(size, region.batch);
+  return at(product(shape.batch.map((l) => l.range))) * Math.ceil(at(shape.m.range) / bm) * Math.ceil(at(shape.n.range) / bn);
+}
 
 /** The tile that suits a GPU, by the size at the compile batch. */
-function tileFor({ shape, region }: MatmulPlan): Tile {
-  const at = (size: Size): number => evaluate(size, region.batch);
-  const batches = at(product(shape.batch.map((l) => l.range)));
-  const threads = (tile: Tile): number => {
-    const [bm, bn] = sidesOf(tile);
-    return batches * Math.ceil(at(shape.m.range) / bm) * Math.ceil(at(shape.n.range) / bn) * threadsOf(tile);
+const tileFor = (plan: MatmulPlan): Tile =>
+  workgroupTiles.find((tile) => {
+    const enough = tile.vectors > 1 ? ENOUGH_OF_LARGE : ENOUGH_THREADS;
+    return tilesOf(plan, sidesOf(tile)) * threadsOf(tile) >= enough;
+  }) ?? workgroupTiles.at(-1)!;
+
+/**
+ * Matrix units where a device has them and the operands lie in f16: on an H200 tiles of 128 × 128 are the fastest from about 800 on, those of
+ * 64 × 64 from about 140; of fewer the f32 tiles with K in parts are.
+ */
+const ENOUGH_MATRICES: readonly (readonly [name: string, tiles: number])[] = [
+  ["matrix-128x128", 800],
+  ["matrix-64x64", 140],
+];
+
+function onMatrices(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
+  if (!guarded) return [];
+  const suits = ([name, tiles]: readonly [string, number]): LoweredVariant[] => {
+    const tile = matrixTiles.find((candidate) => matrixName(candidate) === name)!;
+    return tilesOf(plan, matrixSides(tile)) >= tiles ? matrixVariants(plan, tile) : [];
   };
-  return workgroupTiles.find((tile) => threads(tile) >= ENOUGH_THREADS) ?? workgroupTiles.at(-1)!;
+  return ENOUGH_MATRICES.map(suits).find((variants) => variants.length > 0) ?? [];
 }
 
 /**
@@ -150,27 +192,34 @@ function onVectors(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
  */
 const forFewRows = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [...onVectors(plan, guarded), fewRows(plan)];
 
-/** Most columns of a product that is better seen as one of few rows: a tile's width would be nearly all waste. */
-const FEW_COLUMNS = 4;
+const anyRows = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
+  ...onMatrices(plan, guarded),
+  ...onVectors(plan, guarded),
+  ...portable(plan, guarded),
+];
 
-/** The product whose rows are few at the compile batch, as it is or turned. There is one kernel for all batches, right at each. */
-function ofFewRows(shape: MatmulShape, { batch }: Region): MatmulShape | undefined {
-  const at = (size: Size): number => evaluate(size, batch);
-  if (!nothingRides(shape) || at(shape.k.range) < FEW_ROWS_K) return undefined;
-  if (at(shape.m.range) <= FEW_ROWS) return shape;
-  return at(shape.n.range) <= FEW_COLUMNS ? turned(shape) : undefined;
+interface Way {
+  readonly plan: MatmulPlan;
+  /** The most demanding first. */
+  readonly variants: readonly LoweredVariant[];
 }
 
-/** The variants, most demanding first: the chosen design, or what suits the shape. */
-function variantsOf(plan: MatmulPlan, few: boolean, choice: string | undefined, guarded: boolean): LoweredVariant[] {
-  const wanted = matmulChoices.find(({ name }) => name === choice);
+/** What suits the shape. */
+function ownWay(region: Region, shape: MatmulShape, baked: boolean, guarded: boolean): Way {
+  const few = evaluate(shape.k.range, region.batch) < FEW_ROWS_K ? undefined : ofFewRows(shape, region);
+  const plan = planOf(region, few ?? shape, baked);
+  return { plan, variants: few ? forFewRows(plan, guarded) : anyRows(plan, guarded) };
+}
+
+/** The chosen design, undefined where it does not apply. One that some devices cannot run has one behind it that they can. */
+function chosenWay(design: Design, region: Region, shape: MatmulShape, baked: boolean, guarded: boolean): Way | undefined {
+  const taken = design.takes ? design.takes(shape, region) : shape;
+  if (!taken) return undefined;
+  const plan = planOf(region, taken, baked);
   const free = ({ requires }: LoweredVariant): boolean => Object.keys(requires).length === 0;
-  const chosen = (wanted?.variants(plan) ?? []).filter((v) => guarded || free(v));
-  if (chosen.some(free)) return chosen;
-  // A design that some devices cannot run has one behind it that they can; one that does not apply leaves the choice to us.
-  if (chosen.length > 0) return [...chosen, ...portable(plan, guarded)];
-  if (few) return forFewRows(plan, guarded);
-  return [...onVectors(plan, guarded), ...portable(plan, guarded)];
+  const variants = design.variants(plan).filter((v) => guarded || free(v));
+  if (variants.length === 0) return undefined;
+  return { plan, variants: variants.some(free) ? variants : [...variants, ...portable(plan, guarded)] };
 }
 
 /** Each workgroup has a part for its sum of squares. */
@@ -195,12 +244,11 @@ export const matmul: Family = {
     const parts = tile && partsOf(region, found, tile, ENOUGH_THREADS);
     const divided = parts && splitK(region, found, tile, parts);
     if (divided) return { ...divided, choiceKey };
-    const choice = tile ? undefined : wanted;
-    const few = choice === undefined ? ofFewRows(found, region) : undefined;
-    const shape = few ?? found;
-    const plan = planOf(region, shape, baked);
+    const design = matmulChoices.find(({ name }) => name === wanted);
+    const chosen = design && chosenWay(design, region, found, baked, options.variants);
+    const { plan, variants } = chosen ?? ownWay(region, found, baked, options.variants);
+    const { shape } = plan;
     const extent = [shape.n.range, shape.m.range, shape.batch[1].range, shape.batch[0].range];
-    const variants = variantsOf(plan, few !== undefined, choice, options.variants);
     if (plan.squares) checkParts(shape, extent, variants);
     return {
       family: "matmul",

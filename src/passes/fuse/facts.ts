@@ -40,7 +40,9 @@ export class Facts {
   private settled = false;
   private readonly finalReaders = new Map<Value, readonly number[]>();
   private readonly knownSources = new Map<Value, Source>();
-  private readonly knownOperands = new Map<number, Value[]>();
+  private readonly knownOperands = new Map<number, readonly Value[]>();
+  private readonly knownMakers = new Map<number, readonly number[]>();
+  private readonly knownResults = new Map<Value, boolean>();
 
   constructor(
     readonly fn: Fn,
@@ -48,7 +50,11 @@ export class Facts {
   ) {
     fn.nodes.forEach((node, i) => {
       for (const v of node.outputs) this.made.set(v, i);
-      for (const v of new Set(node.inputs)) this.readersOf.set(v, [...(this.readersOf.get(v) ?? []), i]);
+      for (const v of new Set(node.inputs)) {
+        const known = this.readersOf.get(v);
+        if (known) known.push(i);
+        else this.readersOf.set(v, [i]);
+      }
     });
     const results = new Map<Value, Result[]>();
     for (const r of fn.results) results.set(r.value, [...(results.get(r.value) ?? []), r]);
@@ -117,10 +123,10 @@ export class Facts {
 
   private isCheap(node: Node): boolean {
     const v = node.outputs[0]!;
+    const read = this.directReaders(v);
+    if (read.length === 0 || !read.every((i) => this.fn.nodes[i]!.op === "expand" && this.roles[i] === "view")) return false;
     if (opRow(node.op).fusion.kind !== "elementwise" || this.results.has(v)) return false;
-    if (new Set(node.inputs.flatMap((x) => this.roots(x))).size !== 1) return false;
-    const read = this.readersOf.get(v) ?? [];
-    return read.length > 0 && read.every((i) => this.fn.nodes[i]!.op === "expand" && this.roles[i] === "view");
+    return new Set(node.inputs.flatMap((x) => this.roots(x))).size === 1;
   }
 
   node(i: number): Node {
@@ -168,11 +174,20 @@ export class Facts {
   }
 
   /** The stored values a node reads. */
-  operands(i: number): Value[] {
+  operands(i: number): readonly Value[] {
     const known = this.knownOperands.get(i);
     if (known) return known;
     const found = this.fn.nodes[i]!.inputs.flatMap((v) => this.roots(v));
     if (this.settled) this.knownOperands.set(i, found);
+    return found;
+  }
+
+  /** The nodes that make them; parameters have none. */
+  makers(i: number): readonly number[] {
+    const known = this.knownMakers.get(i);
+    if (known) return known;
+    const found = this.operands(i).flatMap((v) => this.made.get(v) ?? []);
+    this.knownMakers.set(i, found);
     return found;
   }
 
@@ -192,13 +207,18 @@ export class Facts {
 
   /** Whether `v`, or an alias of it, is a result. */
   isResult(v: Value): boolean {
-    if (this.results.has(v)) return true;
-    return this.directReaders(v).some((i) => this.roles[i] === "view" && this.isResult(this.fn.nodes[i]!.outputs[0]!));
+    const known = this.knownResults.get(v);
+    if (known !== undefined) return known;
+    const found =
+      this.results.has(v) ||
+      this.directReaders(v).some((i) => this.roles[i] === "view" && this.isResult(this.fn.nodes[i]!.outputs[0]!));
+    if (this.settled) this.knownResults.set(v, found);
+    return found;
   }
 
-  /** Whether anything outside `set` needs `v` in memory. */
-  isRead(v: Value, set: ReadonlySet<number>): boolean {
-    return this.isResult(v) || this.readers(v).some((i) => !set.has(i));
+  /** Whether anything but these nodes needs `v` in memory. */
+  isRead(v: Value, inside: (node: number) => boolean): boolean {
+    return this.isResult(v) || !this.readers(v).every(inside);
   }
 
   /** From now on node `i` computes, where it was a view. */
@@ -212,6 +232,8 @@ export class Facts {
     this.finalReaders.clear();
     this.knownSources.clear();
     this.knownOperands.clear();
+    this.knownMakers.clear();
+    this.knownResults.clear();
   }
 }
 
@@ -229,5 +251,11 @@ function wayOf(root: Value, steps: readonly Node[]): Way {
   return type.axes.length === names.length ? "same" : "prefix";
 }
 
+const spaces = new WeakMap<readonly Size[], string>();
+
 /** Sizes of the iteration space, whatever the axes are called. */
-export const spaceOf = (shape: readonly Size[]): string => shape.map(printSize).join(" ");
+export function spaceOf(shape: readonly Size[]): string {
+  const known = spaces.get(shape) ?? shape.map(printSize).join(" ");
+  spaces.set(shape, known);
+  return known;
+}

@@ -97,7 +97,7 @@ export class Groups {
 
   /** The groups that a node reads from. */
   private sources(i: number): number[] {
-    return this.facts.operands(i).flatMap((v) => this.of[this.facts.maker(v) ?? -1] ?? []);
+    return this.facts.makers(i).flatMap((node) => this.of[node] ?? []);
   }
 
   groupOf(i: number): Group {
@@ -120,21 +120,26 @@ export class Groups {
   }
 
   private joined(a: number, b: number): Group | undefined {
-    const made = this.union(this.all[a]!, this.all[b]!);
+    const made = this.union(a, b);
     if (!made || this.closesCircle(a, b) || this.closesCircle(b, a)) return undefined;
     // Only maps and ops of their own store into windows.
     if (made.kind !== "map" && made.members.some((i) => this.facts.node(i).outputs.some((v) => this.facts.windowed.has(v))))
       return undefined;
-    const set = new Set(made.members);
-    return this.buffers(set, made.kind) <= this.maxBuffers && this.outputsFit(made, set) ? made : undefined;
+    const inside = this.inside(a, b);
+    return this.buffers(made, inside) <= this.maxBuffers && this.outputsFit(made, inside) ? made : undefined;
+  }
+
+  /** Whether a node is in one of two groups. */
+  private inside(a: number, b: number): (node: number) => boolean {
+    return (node) => this.of[node] === a || this.of[node] === b;
   }
 
   /** Puts what reads a dot's operand, or turns its result, into the dot's kernel, which knows how. */
   attach(a: number, b: number): boolean {
     if (a === b || this.closesCircle(a, b) || this.closesCircle(b, a)) return false;
-    const members = sorted(this.all[a]!.members, this.all[b]!.members);
-    if (this.buffers(new Set(members), this.all[a]!.kind) > this.maxBuffers) return false;
-    this.take(a, b, { ...this.all[a]!, members });
+    const made = { ...this.all[a]!, members: sorted(this.all[a]!.members, this.all[b]!.members) };
+    if (this.buffers(made, this.inside(a, b)) > this.maxBuffers) return false;
+    this.take(a, b, made);
     return true;
   }
 
@@ -156,18 +161,22 @@ export class Groups {
     this.of[i] = group;
   }
 
-  private union(a: Group, b: Group): Group | undefined {
-    const members = sorted(a.members, b.members);
+  private union(first: number, second: number): Group | undefined {
+    const [a, b] = [this.all[first]!, this.all[second]!];
     const kinds = [a.kind, b.kind];
-    const inner = this.insideOf(a, b) ?? this.insideOf(b, a);
+    const together = (g: Group): Group => ({ ...g, members: sorted(a.members, b.members) });
+    /** The group that may compute the other inside itself. */
+    const outer = (): Group | undefined => (this.fitsInside(first, second) ? b : this.fitsInside(second, first) ? a : undefined);
     if (kinds.every((k) => k === "map")) {
-      if (a.space === b.space && this.edgesFit(a, b)) return { ...a, members };
-      return inner && { ...inner, members };
+      if (a.space === b.space && this.edgesFit(first, second)) return together(a);
+      const whole = outer();
+      return whole && together(whole);
     }
     if (kinds.includes("dot") && kinds.includes("map")) {
-      const [dot, other] = a.kind === "dot" ? [a, b] : [b, a];
-      if (dot.space === other.space && this.reads(other, dot) && this.edgesFit(a, b)) return { ...dot, members };
-      return inner === dot && !this.reads(dot, other) ? { ...dot, members } : undefined;
+      const [dot, other] = a.kind === "dot" ? [first, second] : [second, first];
+      const [own, { space }] = [this.all[dot]!, this.all[other]!];
+      if (own.space === space && this.reads(other, dot) && this.edgesFit(first, second)) return together(own);
+      return outer() === own && !this.reads(dot, other) ? together(own) : undefined;
     }
     if (!kinds.every((k) => k === "map" || k === "rows")) return undefined;
     const rows = a.kind === "rows" ? a : b;
@@ -176,46 +185,43 @@ export class Groups {
       if (a.space !== b.space || a.split !== b.split) return undefined;
       if (a.run !== undefined && b.run !== undefined && a.run !== b.run) return undefined;
     } else if (other.space !== rows.space && other.space !== rows.rowSpace) {
-      return inner === rows ? { ...rows, members } : undefined;
+      return outer() === rows ? together(rows) : undefined;
     } else if (other.space === rows.space && !((rows.length ?? Infinity) <= LONGEST)) {
       // A workgroup goes through a row: many elements of few rows are better left to many.
       return undefined;
     }
     const run = a.run ?? b.run;
-    return this.edgesFit(a, b) ? { ...rows, members, ...(run === undefined ? {} : { run }) } : undefined;
+    return this.edgesFit(first, second) ? { ...together(rows), ...(run === undefined ? {} : { run }) } : undefined;
   }
 
-  /** `b`, when `a` is a map so small, or read so little more often than it has elements, that `b` may compute it itself. */
-  private insideOf(a: Group, b: Group): Group | undefined {
-    if (!this.fused || a.kind !== "map" || (b.kind !== "map" && b.kind !== "rows" && b.kind !== "dot")) return undefined;
-    const set = new Set([...a.members, ...b.members]);
-    const whole = new Set(b.members);
-    const outputs = a.members.map((i) => this.facts.node(i).outputs[0]!).filter((v) => this.facts.isRead(v, new Set(a.members)));
-    if (outputs.length === 0 || outputs.some((v) => this.facts.isRead(v, set))) return undefined;
-    if (!outputs.some((v) => this.facts.readers(v).some((i) => whole.has(i)))) return undefined;
+  /** Whether `a` is a map so small, or read so little more often than it has elements, that `b` may compute it itself. */
+  private fitsInside(a: number, b: number): boolean {
+    const [{ kind, members }, whole] = [this.all[a]!, this.all[b]!];
+    if (!this.fused || kind !== "map" || (whole.kind !== "map" && whole.kind !== "rows" && whole.kind !== "dot")) return false;
+    const alone = (i: number): boolean => this.of[i] === a;
+    const outputs = members.map((i) => this.facts.node(i).outputs[0]!).filter((v) => this.facts.isRead(v, alone));
+    if (outputs.length === 0 || outputs.some((v) => this.facts.isRead(v, this.inside(a, b)))) return false;
+    if (!outputs.some((v) => this.facts.readers(v).some((i) => this.of[i] === b))) return false;
     const numel = (shape: readonly Size[]) => evaluate(product(shape), 1);
     const least = Math.min(...outputs.map((v) => numel(v.type.shape)));
-    const most = Math.max(...b.members.map((i) => numel(this.facts.node(i).outputs[0]!.type.shape)));
-    if (a.members.length > FEW && most > SLIGHTLY * least) return undefined;
+    const most = Math.max(...whole.members.map((i) => numel(this.facts.node(i).outputs[0]!.type.shape)));
+    if (members.length > FEW && most > SLIGHTLY * least) return false;
     // A sum that ends in a reader repeats its loop there.
-    if (a.members.some((i) => this.facts.node(i).op === "sum") && (b.kind !== "map" || most > SLIGHTLY * least)) return undefined;
-    return b;
+    return !(members.some((i) => this.facts.node(i).op === "sum") && (whole.kind !== "map" || most > SLIGHTLY * least));
   }
 
-  private reads(reader: Group, source: Group): boolean {
-    const set = new Set(source.members);
-    return reader.members.some((i) => this.facts.operands(i).some((v) => set.has(this.facts.maker(v) ?? -1)));
+  private reads(reader: number, source: number): boolean {
+    return this.all[reader]!.members.some((i) => this.facts.makers(i).some((node) => this.of[node] === source));
   }
 
   /** Whether each group sees what it reads of the other at coordinates that one kernel has at hand. */
-  private edgesFit(a: Group, b: Group): boolean {
+  private edgesFit(a: number, b: number): boolean {
     return this.sees(a, b) && this.sees(b, a);
   }
 
-  private sees(reader: Group, source: Group): boolean {
-    const set = new Set(source.members);
-    return reader.members.every((i) =>
-      this.facts.node(i).inputs.every((v) => this.throughCheap(v).every((x) => this.seesValue(i, x, set, source))),
+  private sees(reader: number, source: number): boolean {
+    return this.all[reader]!.members.every((i) =>
+      this.facts.node(i).inputs.every((v) => this.throughCheap(v).every((x) => this.seesValue(i, x, source))),
     );
   }
 
@@ -226,10 +232,10 @@ export class Groups {
     return cheap ? [v, ...this.facts.node(from.node!).inputs] : [v];
   }
 
-  private seesValue(i: number, v: Value, set: ReadonlySet<number>, source: Group): boolean {
-    const from = this.facts.source(v);
-    if (from.node === undefined || !set.has(from.node)) return true;
-    const { node, value, way } = from;
+  private seesValue(i: number, v: Value, group: number): boolean {
+    const { node, value, way } = this.facts.source(v);
+    if (node === undefined || this.of[node] !== group) return true;
+    const source = this.all[group]!;
     const at = spaceOf(this.facts.node(i).outputs[0]!.type.shape);
     const seen = spaceOf(value.type.shape);
     const whole = spaceOf(v.type.shape);
@@ -249,12 +255,12 @@ export class Groups {
     }
   }
 
-  private outputsFit(made: Group, set: ReadonlySet<number>): boolean {
+  private outputsFit(made: Group, inside: (node: number) => boolean): boolean {
     return made.members.every((i) => {
       const role = this.facts.roles[i];
       if (role === "partial" || role === "kernel" || role === "reduction") return true;
       const v = this.facts.node(i).outputs[0]!;
-      if (!this.facts.isRead(v, set)) return true;
+      if (!this.facts.isRead(v, inside)) return true;
       const space = spaceOf(v.type.shape);
       return space === made.space || (made.kind === "rows" && space === made.rowSpace);
     });
@@ -262,20 +268,26 @@ export class Groups {
 
   /** Whether `a` reads from a third group that needs `b`: then the two cannot run as one kernel. */
   private closesCircle(a: number, b: number): boolean {
-    return this.all[a]!.members.some((i) => this.sources(i).some((g) => g !== a && g !== b && this.dependences.has(g, b)));
+    return this.all[a]!.members.some((i) =>
+      this.facts.makers(i).some((node) => {
+        const g = this.of[node];
+        return g !== undefined && g !== a && g !== b && this.dependences.has(g, b);
+      }),
+    );
   }
 
   /** Storage buffers the group would bind. A map's result that replaces a state parameter is written where that parameter lies. */
-  private buffers(set: ReadonlySet<number>, kind: Group["kind"]): number {
+  private buffers({ members, kind }: Group, inside: (node: number) => boolean): number {
     const { facts } = this;
     const bound = new Set<Value | string>();
-    for (const i of set) {
+    for (const i of members) {
       for (const v of facts.operands(i)) {
-        if (!set.has(facts.maker(v) ?? -1)) bound.add(facts.params.get(v)?.name ?? v);
+        const maker = facts.maker(v);
+        if (maker === undefined || !inside(maker)) bound.add(facts.params.get(v)?.name ?? v);
       }
       for (const v of facts.node(i).outputs) {
         const replaced = kind === "map" ? facts.results.get(v)?.[0]?.name : undefined;
-        if (facts.isRead(v, set)) bound.add(replaced ?? facts.windowed.get(v)?.whole ?? v);
+        if (facts.isRead(v, inside)) bound.add(replaced ?? facts.windowed.get(v)?.whole ?? v);
       }
     }
     return bound.size;
@@ -283,4 +295,11 @@ export class Groups {
 }
 
 const numberOf = (size: Size): number | undefined => (typeof size === "number" ? size : undefined);
-const sorted = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b].sort((x, y) => x - y);
+
+/** The members of two groups, which have none in common, in order. */
+function sorted(a: readonly number[], b: readonly number[]): number[] {
+  const out: number[] = [];
+  let [i, j] = [0, 0];
+  while (i < a.length && j < b.length) out.push(a[i]! < b[j]! ? a[i++]! : b[j++]!);
+  return [...out, ...a.slice(i), ...b.slice(j)];
+}

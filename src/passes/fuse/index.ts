@@ -210,10 +210,10 @@ class Fuser {
       const { node: source, way } = this.facts.source(node.inputs[0]!);
       const group = source === undefined || way !== "same" ? undefined : this.groups.of[source];
       if (group === undefined || this.groups.all[group]!.kind !== "map") return;
-      const set = new Set(this.groups.all[group]!.members);
-      const outputs = [...set].filter((j) => this.facts.isRead(this.fn.nodes[j]!.outputs[0]!, set));
+      const inside = (j: number): boolean => this.groups.of[j] === group;
+      const outputs = this.groups.all[group]!.members.filter((j) => this.facts.isRead(this.fn.nodes[j]!.outputs[0]!, inside));
       if (outputs.length !== 1 || outputs[0] !== source) return;
-      if (this.facts.isRead(this.fn.nodes[source!]!.outputs[0]!, new Set([...set, i]))) return;
+      if (this.facts.isRead(this.fn.nodes[source!]!.outputs[0]!, (j) => j === i || inside(j))) return;
       this.groups.attach(this.groups.of[i]!, group);
     });
   }

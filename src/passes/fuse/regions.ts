@@ -105,7 +105,7 @@ function region(facts: Facts, groups: Groups, group: Group, turned: ReadonlySet<
   for (const i of group.members) {
     for (const v of facts.node(i).outputs) {
       if (!inner.has(v)) clone(i, v);
-      const wanted = facts.roles[i] === "kernel" || facts.isRead(v, set) || group.members.length === 1;
+      const wanted = facts.roles[i] === "kernel" || facts.isRead(v, (j) => set.has(j)) || group.members.length === 1;
       if (wanted && !turned.has(v)) outputs.push(v);
     }
   }

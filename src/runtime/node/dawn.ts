@@ -5,6 +5,7 @@
  */
 import { fail } from "../../diagnostics/diagnostic.js";
 import { MATRICES } from "../../program/program.js";
+import { rememberInfo } from "../device.js";
 import { type DriverKind, driverVariable, kindOf } from "./driver.js";
 import { leaveTheCores, mendPolling } from "./polling.js";
 import { dawnSettings } from "./probe.js";
@@ -93,6 +94,7 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<DawnDe
   }
   const requiredLimits = options.limits ?? Object.fromEntries(computeLimits.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  rememberInfo(device, info);
   const pin = [adapter, device] as const;
   pinned.add(pin);
   const dispose = () => {
