@@ -1,9 +1,12 @@
 // One job in a process of its own, so that no job finds another's compiled kernels or garbage: `node bench/job.mjs NAME RUNS`, with the
 // driver's variables set by whoever starts it. The last line that it prints is the result as JSON.
 import { fromDist } from "../scripts/dist.mjs";
+import { attentionJob } from "./attention.mjs";
+import { fewRowsJob } from "./few-rows.mjs";
 import { jobs } from "./jobs.mjs";
 import { matmulJob } from "./matmul.mjs";
 import { referenceKernel, repeat, timed } from "./measure.mjs";
+import { oddSizesJob } from "./odd-sizes.mjs";
 import { referenceCode } from "./reference.mjs";
 import { statistics } from "./statistics.mjs";
 
@@ -14,7 +17,14 @@ const runs = Number(count);
 const model = "models/dit.graph.ts";
 
 const { compile } = await fromDist("compile/compile.js");
-const kinds = { compile: compileJob, run: runJob, matmul: () => matmulJob(runs) };
+const kinds = {
+  compile: compileJob,
+  run: runJob,
+  matmul: () => matmulJob(runs),
+  attention: () => attentionJob(job, runs),
+  few: () => fewRowsJob(runs),
+  odd: () => oddSizesJob(runs),
+};
 const result = await kinds[job.kind]();
 console.log(JSON.stringify({ ...job, ...result }));
 process.exit(0);

@@ -2,6 +2,7 @@
 // design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process, whose own threads do
 // the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of idle cores.
 import { fromDist } from "../scripts/dist.mjs";
+import { bundleOf, inputsFor, inputsOf, kernelsOf, timed } from "./module.mjs";
 import { ms, statistics, table } from "./statistics.mjs";
 
 /** Linear layers of DiT-S as [in, out]; at batch 2 there are 128 rows at patch 4, and 512 at patch 2. */
@@ -50,7 +51,7 @@ export async function matmulJob(runs) {
         session.dispose();
         continue;
       }
-      const inputs = inputsOf(bundle.program);
+      const inputs = inputsFor(bundle);
       const once = async (given) => {
         await session.submit("main", given);
         await session.idle();
@@ -135,24 +136,15 @@ function summary(results) {
   });
 }
 
+/** One product, run `repeat` times a submit. */
 async function bundler() {
-  const [{ Builder }, { dot }, { add }, { gelu }, { expandTo }, { fuse }, { lower }, { tensorType }, program] = await Promise.all(
-    [
-      "ir/builder.js",
-      "ir/ops/contract.js",
-      "ir/ops/elementwise.js",
-      "ir/ops/activations.js",
-      "ir/ops/shape.js",
-      "passes/fuse/index.js",
-      "codegen/lower.js",
-      "ir/types.js",
-      "program/program.js",
-    ].map(fromDist),
+  const paths = ["builder", "ops/contract", "ops/elementwise", "ops/activations", "ops/shape"];
+  const [{ Builder }, { dot }, { add }, { gelu }, { expandTo }] = await Promise.all(
+    paths.map((path) => fromDist(`ir/${path}.js`)),
   );
-  /** One product, run `repeat` times a submit. Rows are B · m, so that the kernel does not know them. */
   return ({ form, m, n, k, gelu: ending }, choice, repeat) => {
     const b = new Builder();
-    const input = (name, axes, ...shape) => b.param(name, "input", tensorType("f32", axes.split(" "), shape));
+    const input = inputsOf(b);
     const x =
       form === "dW"
         ? dot(b, input("a", "k m", k, m), input("b", "k n", k, n), { over: ["k"] })
@@ -162,43 +154,6 @@ async function bundler() {
       results[0].value = add(b, x, expandTo(b, input("bias", "n", n), x.type));
       results.push({ name: "gelu", value: gelu(b, results[0].value) });
     }
-    const module = fuse.run({ stage: "graph", fns: [b.finish("main", results)] }, {});
-    const schedule = { name: "main", segments: [{ fn: "main", repeat }] };
-    const lowered = lower(module, [schedule], { batch: 1, variants: true, safe: false, choices: { matmul: choice } });
-    const { FORMAT, VERSION, webLimits } = program;
-    return {
-      wgsl: lowered.wgsl,
-      constants: new Uint8Array(),
-      program: {
-        format: FORMAT,
-        version: VERSION,
-        hash: "",
-        model: { name: "matmul", preset: "", config: {} },
-        profile: { name: "web", features: [], limits: webLimits, variants: true },
-        batch: 1,
-        storages: lowered.storages,
-        parameters: [],
-        constants: [],
-        kernels: lowered.kernels,
-        entries: lowered.entries,
-        report: {},
-      },
-    };
+    return bundleOf(kernelsOf(b.finish("main", results)), { repeat, choices: { matmul: choice } });
   };
-}
-
-function inputsOf(program) {
-  return Object.fromEntries(
-    program.entries[0].inputs.map(({ name, shape }) => [
-      name,
-      Float32Array.from({ length: shape.reduce((n, size) => n * size, 1) }, (_, i) => Math.sin(i)),
-    ]),
-  );
-}
-
-async function timed(task) {
-  const [start, before] = [performance.now(), process.cpuUsage()];
-  await task();
-  const { user, system } = process.cpuUsage(before);
-  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
 }

@@ -1,8 +1,9 @@
 // Times the compiler and its programs, each job on each adapter in a process of its own; a table, and everything in out/bench.json.
-//   npm run bench                                       all jobs but matmul, on lavapipe and SwiftShader
+//   npm run bench                                       all jobs but those that are asked for by name, on lavapipe and SwiftShader
 //   npm run bench -- forward --adapter lavapipe         jobs whose name has this word, on one adapter (hardware, lavapipe, swiftshader)
 //   npm run bench -- "train fashion" --runs 10
 //   npm run bench -- matmul                             each design on each product of DiT-S, beside the arithmetic ceiling
+//   npm run bench -- "attention 64" "few rows"          kernels beside what they may take at most; also "attention 256", "odd sizes"
 //   npm run bench -- --peers                            other programs beside ours, on the same work; a table and out/peers.json
 //   npm run bench -- --peers --only jax-js "forward DiT-S" --adapter chromium
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
@@ -15,6 +16,7 @@ import { jobs } from "../bench/jobs.mjs";
 import { matmulReport } from "../bench/matmul.mjs";
 import { peers } from "../bench/peers/peers.mjs";
 import { works } from "../bench/peers/works.mjs";
+import { ratiosReport } from "../bench/ratios.mjs";
 import { ms, table } from "../bench/statistics.mjs";
 import { commit } from "./commit.mjs";
 import { fromDist, root } from "./dist.mjs";
@@ -80,7 +82,10 @@ for (const { job, adapter } of work) {
 save({ results, failures });
 console.log(`${heading()}\n`);
 console.log(report());
-for (const r of results) if (r.kind === "matmul") console.log(`\n${matmulReport(r)}`);
+for (const r of results) {
+  if (r.kind === "matmul") console.log(`\n${matmulReport(r)}`);
+  if (r.rows) console.log(`\n${ratiosReport(r)}`);
+}
 console.log(`\nwrote ${output}`);
 for (const failure of failures) console.error(`error: ${failure}`);
 process.exit(failures.length > 0 ? 1 : 0);
@@ -131,7 +136,7 @@ function report() {
     "MiB",
     "reference",
   ];
-  const rows = results.flatMap((r) => (r.kind === "matmul" ? [] : [row(r)]));
+  const rows = results.flatMap((r) => (r.kind === "matmul" || r.rows ? [] : [row(r)]));
   return rows.length === 0 ? "" : table([head, ...rows]);
 }
 

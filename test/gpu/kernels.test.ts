@@ -67,7 +67,7 @@ const ops = [...opTable].flatMap(([name, row]) => {
 
 test("all ops are here, or all with kernels of this subgroup width", () => {
   const names = ops.map(([name]) => name);
-  const some = ["attention", "attention_grad_q", "attention_grad_kv", "normalize", "normalize_grad"];
+  const some = ["dot", "attention", "attention_grad_q", "attention_grad_kv", "normalize", "normalize_grad"];
   expect(names).toEqual(whole ? [...opTable.keys()] : some);
 });
 

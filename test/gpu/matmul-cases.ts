@@ -88,6 +88,20 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
   ["quad-16x16", quads],
   ["quad-32x32", quads],
   [
+    "subgroup-single",
+    [
+      ...oddOnes,
+      ["nt", "bias and gelu", [1, 258, 258, 30]],
+      ["nn", "gate and residual", [3, 6, 50, 77]],
+      ["turned", "plain", odd],
+      ["tn", "sum of left", odd],
+      ["tn", "sum of right", odd],
+      ["tn", "squares", odd],
+      ["tn", "squares", fours],
+      ["samples", "plain", [3, 3, 50, 155]],
+    ],
+  ],
+  [
     "workgroup-128x128",
     [
       ["nt", "bias and gelu", fours],

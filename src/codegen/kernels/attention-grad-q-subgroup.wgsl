@@ -7,75 +7,60 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   }
   let batch = group / blocks(QUERIES);
   let mine = (group % blocks(QUERIES)) * TM;
-  var sum: array<vec4f, TM * PART_A>;
-  // A lane finds what belongs to every S-th of the own rows.
-  var own_q: array<u32, LOADS>;
-  var own_do: array<u32, LOADS>;
-  var along: array<f32, LOADS>;
-  var lse: array<f32, LOADS>;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    let row = min(mine + i * S + lane, QUERIES - 1u);
-    own_q[i] = start_q(batch, row);
-    own_do[i] = start_do(batch, row);
+  var own_q: array<f32, TM * PART_A>;
+  var own_do: array<f32, TM * PART_B>;
+  // Of each own row in its lane, as the scores.
+  var along: array<f32, GROUPS>;
+  var lse: array<f32, GROUPS>;
+  for (var r = 0u; r < ROWS; r++) {
+    let row = min(mine + r, QUERIES - 1u);
+    let at_q = start_q(batch, row);
+    for (var c = 0u; c < PART_A; c++) { // unroll
+      own_q[r * PART_A + c] = number_q(at_q, c * S + lane) * SCALE;
+    }
+    let at_do = start_do(batch, row);
     let at_o = start_o(batch, row);
-    for (var c = 0u; c < B; c++) {
-      along[i] += sum_of(vector_do(own_do[i], c) * vector_o(at_o, c));
+    var part = 0.0;
+    for (var c = 0u; c < PART_B; c++) { // unroll
+      let g = number_do(at_do, c * S + lane);
+      own_do[r * PART_B + c] = g;
+      part += g * number_o(at_o, c * S + lane);
     }
-    lse[i] = load_lse(batch, row);
+    let whole = whole_sum(part);
+    let here = lane == r % S;
+    along[r / S] = select(along[r / S], whole, here);
+    lse[r / S] = select(lse[r / S], load_lse(batch, row), here);
   }
-  for (var first = 0u; first < KEYS; first += 4u * S) {
-    let key = first + 4u * lane;
-    let at_k0 = start_k(batch, min(key, KEYS - 1u));
-    let at_k1 = start_k(batch, min(key + 1u, KEYS - 1u));
-    let at_k2 = start_k(batch, min(key + 2u, KEYS - 1u));
-    let at_k3 = start_k(batch, min(key + 3u, KEYS - 1u));
-    var s = array<vec4f, TM>();
-    for (var c = 0u; c < A; c++) {
-      var own: array<vec4f, LOADS>;
-      for (var i = 0u; i < LOADS; i++) { // unroll
-        own[i] = vector_q(own_q[i], c);
-      }
-      let k0 = vector_k(at_k0, c);
-      let k1 = vector_k(at_k1, c);
-      let k2 = vector_k(at_k2, c);
-      let k3 = vector_k(at_k3, c);
-      for (var r = 0u; r < TM; r++) { // unroll
-        s[r] += four_products(subgroupBroadcast(own[r / S], r % S), k0, k1, k2, k3);
-      }
+  var sum: array<f32, TM * PART_A>;
+  for (var key = 0u; key < KEYS; key++) {
+    let at_k = start_k(batch, key);
+    var k: array<f32, PART_A>;
+    for (var c = 0u; c < PART_A; c++) { // unroll
+      k[c] = number_k(at_k, c * S + lane);
     }
-    let at_v0 = start_v(batch, min(key, KEYS - 1u));
-    let at_v1 = start_v(batch, min(key + 1u, KEYS - 1u));
-    let at_v2 = start_v(batch, min(key + 2u, KEYS - 1u));
-    let at_v3 = start_v(batch, min(key + 3u, KEYS - 1u));
-    var d = array<vec4f, TM>();
-    for (var c = 0u; c < B; c++) {
-      var own: array<vec4f, LOADS>;
-      for (var i = 0u; i < LOADS; i++) { // unroll
-        own[i] = vector_do(own_do[i], c);
-      }
-      let v0 = vector_v(at_v0, c);
-      let v1 = vector_v(at_v1, c);
-      let v2 = vector_v(at_v2, c);
-      let v3 = vector_v(at_v3, c);
-      for (var r = 0u; r < TM; r++) { // unroll
-        d[r] += four_products(subgroupBroadcast(own[r / S], r % S), v0, v1, v2, v3);
-      }
+    let at_v = start_v(batch, key);
+    var v: array<f32, PART_B>;
+    for (var c = 0u; c < PART_B; c++) { // unroll
+      v[c] = number_v(at_v, c * S + lane);
     }
-    let inside = within(key, KEYS);
-    for (var r = 0u; r < TM; r++) { // unroll
-      let w = exp(s[r] * SCALE - subgroupBroadcast(lse[r / S], r % S));
-      d[r] = select(vec4f(), w * (d[r] - subgroupBroadcast(along[r / S], r % S)) * SCALE, inside);
-    }
-    for (var j = 0u; j < min(4u * S, KEYS - first); j++) {
-      let at = start_k(batch, first + j);
-      var k: array<vec4f, PART_A>;
-      for (var c = 0u; c < PART_A; c++) { // unroll
-        k[c] = vector_k(at, c * S + lane);
-      }
-      for (var r = 0u; r < TM; r++) { // unroll
-        let w = handed_round(d[r], j);
+    for (var g = 0u; g < GROUPS; g++) { // unroll
+      var score = array<f32, S>();
+      for (var r = 0u; r < S; r++) { // unroll
         for (var c = 0u; c < PART_A; c++) { // unroll
-          sum[r * PART_A + c] += w * k[c];
+          score[r] += own_q[(g * S + r) * PART_A + c] * k[c];
+        }
+      }
+      var dw = array<f32, S>();
+      for (var r = 0u; r < S; r++) { // unroll
+        for (var c = 0u; c < PART_B; c++) { // unroll
+          dw[r] += own_do[(g * S + r) * PART_B + c] * v[c];
+        }
+      }
+      let ds = exp(across(lane, score) - lse[g]) * (across(lane, dw) - along[g]) * SCALE;
+      for (var r = 0u; r < S; r++) { // unroll
+        let w = subgroupBroadcast(ds, r);
+        for (var c = 0u; c < PART_A; c++) { // unroll
+          sum[(g * S + r) * PART_A + c] += w * k[c];
         }
       }
     }

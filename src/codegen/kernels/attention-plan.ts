@@ -174,22 +174,21 @@ function stored(region: Region, v: Value): Value {
   return region.body.nodes.find((n) => n.op === "transpose" && n.inputs[0] === v)!.outputs[0]!;
 }
 
+/** `start_x(batch, row)`: where a row begins, found once for all its columns. */
+const startHook = (name: string, { lines, begin }: RowPlace): string =>
+  fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...lines, `return ${begin};`]);
+
 /**
- * `vector_x(batch, row, c)`: vector c of a row, zeros past its end; or `put_x(…, value)`: the columns that the row has. A row has `vectors` of
- * them, which may be more than its columns fill. With `apart` where the row begins is found by `start_x(batch, row)`, once for many vectors,
- * and given in place of batch and row.
+ * `vector_x(start, c)`: vector c of a row, zeros past its end; or `put_x(…, value)`: the columns that the row has. A row has `vectors` of
+ * them, which may be more than its columns fill.
  */
 function rowHook(
   name: string,
   output: boolean,
-  place: RowPlace,
-  { fours, width, vectors, apart }: { fours: boolean; width: number; vectors: number; apart: boolean },
+  { binding, step }: RowPlace,
+  { fours, width, vectors }: { fours: boolean; width: number; vectors: number },
 ): string {
   const exact = width === 4 * vectors;
-  const { binding, lines, begin, step } = place;
-  const start = apart ? fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...lines, `return ${begin};`]) : "";
-  const row = apart ? "start: u32" : "batch: u32, row: u32";
-  const found = apart ? [] : [...lines, `let start = ${begin};`];
   const column = (j: number): string => `4u * c + ${j}u`;
   const at = (text: string): string => `b${binding}[start + ${step === "1u" ? text : `(${text}) * ${step}`}]`;
   const within = (text: string, zero: string, value: string, count: number): string =>
@@ -201,35 +200,58 @@ function rowHook(
     const stores = fours
       ? [guarded("c", width / 4, `b${binding}[start / 4u + c] = value;`)]
       : [0, 1, 2, 3].map((j) => guarded(column(j), width, `${at(column(j))} = value.${"xyzw"[j]};`));
-    return start + fnText(`put_${name}(${row}, c: u32, value: vec4f)`, [...found, ...stores]);
+    return fnText(`put_${name}(start: u32, c: u32, value: vec4f)`, stores);
   }
   const parts = [0, 1, 2, 3].map((j) => within(column(j), "0.0", at(last(column(j), width)), width));
   const value = fours
     ? within("c", "vec4f()", `b${binding}[start / 4u + ${last("c", width / 4)}]`, width / 4)
     : `vec4f(${parts.join(", ")})`;
-  return start + fnText(`vector_${name}(${row}, c: u32) -> vec4f`, [...found, `return ${value};`]);
+  return fnText(`vector_${name}(start: u32, c: u32) -> vec4f`, [`return ${value};`]);
+}
+
+/** Functions by which a text goes along rows; undefined where columns are not evenly spaced. */
+function rowHooks(plan: Plan, hookOf: (name: string, output: boolean, place: RowPlace, width: number) => string) {
+  const { outputs } = forms[plan.op.op]!;
+  const texts = plan.hooks.map(({ name, text, row }) => {
+    const roles = places[name]!;
+    if (roles.length < 3) return text;
+    if (!row) return undefined;
+    return `${startHook(name, row)}\n${hookOf(name, outputs.includes(name), row, plan.size[roles.at(-1)!] as number)}`;
+  });
+  return texts.includes(undefined) ? undefined : texts.join("\n");
 }
 
 /**
  * All functions of a kernel that goes by vectors, and the bindings that it sees as such; undefined where columns are not evenly spaced.
- * `a`, `b`: vectors of a row of q, and of v; `apart`: see rowHook.
+ * `a`, `b`: vectors of a row of q, and of v.
  */
 export function vectorHooks(
   region: Region,
-  { op, size, hooks }: Plan,
+  plan: Plan,
   a: number,
   b: number,
-  apart: boolean,
 ): { readonly hooks: string; readonly vec4: number[] } | undefined {
-  const vec4 = bindingsOfFours(region, hooks);
-  const { outputs } = forms[op.op]!;
-  if (hooks.some(({ name, row }) => places[name]!.length === 3 && !row)) return undefined;
-  const texts = hooks.map(({ name, text, row }) => {
-    if (!row) return text;
-    const over = places[name]!.at(-1) === "over";
-    const width = size[over ? "over" : "own"] as number;
-    const fours = vec4.includes(row.binding);
-    return rowHook(name, outputs.includes(name), row, { fours, width, vectors: over ? a : b, apart });
+  const vec4 = bindingsOfFours(region, plan.hooks);
+  const hooks = rowHooks(plan, (name, output, row, width) => {
+    const vectors = places[name]!.at(-1) === "over" ? a : b;
+    return rowHook(name, output, row, { fours: vec4.includes(row.binding), width, vectors });
   });
-  return { hooks: texts.join("\n"), vec4 };
+  return hooks === undefined ? undefined : { hooks, vec4 };
+}
+
+/**
+ * All functions of a kernel whose lanes have every `lanes`-th number of a row: `number_x(start, c)` is column c, zero past the last, and
+ * `put_x(start, c, value)` stores it where there is one.
+ */
+export function numberHooks(plan: Plan, lanes: number): string | undefined {
+  return rowHooks(plan, (name, output, { binding, step }, width) => {
+    const exact = width % lanes === 0;
+    const at = (c: string): string => `b${binding}[start + ${step === "1u" ? c : `${c} * ${step}`}]`;
+    if (output) {
+      const store = `${at("c")} = value;`;
+      return fnText(`put_${name}(start: u32, c: u32, value: f32)`, [exact ? store : `if (c < ${width}u) { ${store} }`]);
+    }
+    const value = exact ? at("c") : `select(0.0, ${at(`min(c, ${width - 1}u)`)}, c < ${width}u)`;
+    return fnText(`number_${name}(start: u32, c: u32) -> f32`, [`return ${value};`]);
+  });
 }

@@ -94,7 +94,7 @@ export function workgroup(
   const { wx, wy, part, rowsA, step } = shape;
   // What is read of a row: whole steps, and as many vectors as the columns of threads have.
   const read = (vectors: number): number => Math.max(Math.ceil(vectors / step) * step, part * wx);
-  const hooks = vectorHooks(region, plan, read(a), read(b), true);
+  const hooks = vectorHooks(region, plan, read(a), read(b));
   if (!hooks) return undefined;
   const [threads, owners, block] = [wx * wy, 4 * rowsA * wy, 4 * wx];
   const blocks = Math.ceil((wy * rowsA + wx) / QUADS) * QUADS * step;

@@ -12,6 +12,7 @@ import type { Region } from "../region.js";
 import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
 import { quadFor, quadName, quadTiles, quadVariants } from "./matmul-quad.js";
+import { singleTiles } from "./matmul-single.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
 import { squaresBeside } from "./matmul-squares.js";
 import { GPU_WIDTH, subgroupTiles } from "./matmul-subgroup.js";
@@ -79,6 +80,11 @@ export const matmulChoices: readonly Design[] = [
     doc: "rows swapped in a subgroup of four; where a CPU has no wider one, and operands and result lie in fours",
     variants: (plan: MatmulPlan) => quadVariants(plan, tile),
   })),
+  {
+    name: "subgroup-single",
+    doc: "the same with numbers one by one: any shape, on subgroups of a CPU's vector",
+    variants: singleTiles,
+  },
   ...workgroupTiles.map((tile) => ({
     name: tileName(tile),
     doc: `tiles in workgroup memory, ${tile.rows} × ${4 * tile.vectors} results a thread${tile.slices === 1 ? "" : `, K in ${tile.slices} parts`}`,
@@ -172,16 +178,18 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
 ];
 
 /**
+/**
  * The subgroup forms where a subgroup is the vector of a CPU: the one for quads where it is a quad. A GPU's lanes hold 128 results each and wait
- * for every load: on an NVIDIA H200 the workgroup tiles are 4 to 20 times faster, the less of a product there is the more.
+ * for every load: on an NVIDIA H200 the workgroup tiles are 4 to 20 times faster, the less of a product there is the more. What does not lie in
+ * fours is read one by one.
  */
-const onVectors = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
-  guarded
-    ? [
-        ...quadVariants(plan, quadFor(plan)),
-        ...subgroupTiles(plan, "best").filter(({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH),
-      ]
-    : [];
+function onVectors(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
+  if (!guarded) return [];
+  const fours = subgroupTiles(plan, "best").filter(
+    ({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH,
+  );
+  return [...quadVariants(plan, quadFor(plan)), ...(fours.length > 0 ? fours : singleTiles(plan))];
+}
 
 /**
  * For few rows one form suits every GPU. Where the subgroup is a CPU's vector its lanes had better share rows by shuffles: without
