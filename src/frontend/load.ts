@@ -3,7 +3,7 @@
  * caller works with the model, TypeScript checks the types in its thread; what it finds goes before all that came of the work.
  * A model file is code: it runs on this machine with the rights of the user. Its `require` is ours: "dit-compile" is the running
  * instance (a second copy of the language would record into another trace), relative files are emitted like the model itself, and
- * the rest is Node's own require seen from the model file.
+ * the rest, JSON among it, is Node's own require seen from the file that asks.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { createRequire, SourceMap } from "node:module";
@@ -97,7 +97,6 @@ function explained(error: unknown): Pick<Diagnostic, "message" | "help"> {
 class Runner {
   private readonly modules = new Map<string, { exports: unknown }>();
   private readonly files: ReadonlyMap<string, EmittedFile>;
-  private readonly outside: NodeJS.Require;
 
   constructor(
     files: readonly EmittedFile[],
@@ -105,7 +104,6 @@ class Runner {
     private readonly library: object,
   ) {
     this.files = new Map(files.map((f) => [f.path, f]));
-    this.outside = createRequire(files[0]!.path);
   }
 
   /** The exports of one of the model's own files. */
@@ -133,7 +131,7 @@ class Runner {
       );
       if (own) return this.require(own);
     }
-    return this.outside(name);
+    return createRequire(from)(name);
   }
 
   /** Diagnostics pass; any other exception of the model becomes one. Our own broken contracts stay what they are. */

@@ -79,11 +79,12 @@ function ownFiles(project: Project, path: string): SourceFile[] {
   return found;
 }
 
-/** Found by its path: the checker would know it too, once it has read the whole library. */
+/** Found by its path: the checker would know it too, once it has read the whole library. JSON and JavaScript are Node's to read. */
 function imported(project: Project, name: string, from: SourceFile): SourceFile | undefined {
   const host = project.getModuleResolutionHost();
   const { resolvedModule } = ts.resolveModuleName(name, from.getFilePath(), project.getCompilerOptions(), host);
-  return resolvedModule && project.addSourceFileAtPathIfExists(resolvedModule.resolvedFileName);
+  if (!resolvedModule || !/\.[cm]?ts$/.test(resolvedModule.resolvedFileName)) return undefined;
+  return project.addSourceFileAtPathIfExists(resolvedModule.resolvedFileName);
 }
 
 /** What a file is called, seen from what the main one is called. */

@@ -113,6 +113,27 @@ export function twice<A extends string>(x: Tensor<A>): Tensor<A> {
     expect([...new Set(fn.nodes.map((n) => n.loc?.file))]).toEqual(["parts/block.ts", "twice.ts"]);
   });
 
+  test("JSON is Node's to read, and so is JavaScript, which has no types", async () => {
+    const files = {
+      "m.ts": around("    return { out: by(x) };", "defineModel, tensor", 'import { by } from "./parts/by.js";'),
+      "parts/by.ts": `import type { Tensor } from "dit-compile";
+import { factor } from "./factor.json";
+export const by = (x: Tensor<"batch token hidden">) => x.mul(factor);
+`,
+      "parts/factor.json": '{ "factor": 4 }',
+    };
+    const fn = await forward(files);
+    expect(fn.nodes[0]).toMatchObject({ op: "fill", attrs: { value: 4 }, loc: { file: "parts/by.ts", line: 3 } });
+    const script = {
+      ...files,
+      "parts/by.ts": files["parts/by.ts"].replace(".json", ".cjs"),
+      "parts/factor.cjs": "exports.factor = 4;",
+    };
+    expect(await refusal(() => forward(script))).toContain(
+      "parts/by.ts:2:24: error DIT1002: Could not find a declaration file for module './factor.cjs'.",
+    );
+  });
+
   test("classes, optional calls and this keep their meaning", async () => {
     const before = `class Base { scale = 3; of(t: Tensor<"batch hidden">) { return t.mul(this.scale); } }
 class Gate extends Base { #plus = 1; #add(t: Tensor<"batch hidden">) { return t.add(this.#plus); } override of(t: Tensor<"batch hidden">) { return this.#add(super.of(t)); } }
