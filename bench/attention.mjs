@@ -69,7 +69,7 @@ async function tuned({ make }, dawn, runs) {
   const software = dawn.kind !== "hardware";
   const designs = matmulChoices.map(({ name }) => name);
   // Tiles in workgroup memory are several times slower where a CPU stands in for a GPU, and long to compile.
-  const tried = designs.filter((name) => (software ? /^(subgroup|register)/ : /^(workgroup|split)/).test(name));
+  const tried = designs.filter((name) => (software ? /^(subgroup|quad|register)/ : /^(workgroup|split)/).test(name));
   const best = new Map();
   for (const choice of [undefined, "baked", ...tried]) {
     const bundle = make(choice === undefined ? {} : { choices: { matmul: choice } });

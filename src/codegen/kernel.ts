@@ -102,8 +102,6 @@ export interface TextParts {
   readonly file: string;
   /** Files before the hooks. */
   readonly libraries?: readonly string[];
-  /** Loops marked to be unrolled stay loops: there is too much in them. */
-  readonly rolled?: boolean;
   /** Bindings read four numbers at a time. */
   readonly vec4?: readonly number[];
 }
@@ -151,12 +149,12 @@ const withSizes = (text: string, sizes: TextParts["sizes"]): string =>
 const familyTexts = new Map<string, string>();
 
 /** The family's file, unrolled: the same for most of the thousands of dispatches that it is asked for. */
-function familyText({ file, consts, sizes, rolled = false }: TextParts): string {
-  const key = JSON.stringify([file, consts, sizes, rolled]);
+function familyText({ file, consts, sizes }: TextParts): string {
+  const key = JSON.stringify([file, consts, sizes]);
   let text = familyTexts.get(key);
   if (text === undefined) {
     const source = onlyWhere(wgslFile(file), consts);
-    text = withSizes(rolled ? source : unroll(source, consts), sizes);
+    text = withSizes(unroll(source, consts), sizes);
     familyTexts.set(key, text);
   }
   return text;

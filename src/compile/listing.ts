@@ -83,9 +83,9 @@ export function wgslText({ program, wgsl }: Bundle): string {
     .join("\n");
 }
 
-const needs = ({ features = [], matrix, subgroupSize, limits = {}, hardware = false }: Requirement): string =>
+const needs = ({ features = [], matrix, subgroupSize, limits = {}, hardware }: Requirement): string =>
   [
-    ...(hardware ? ["a GPU"] : []),
+    ...(hardware === undefined ? [] : [hardware ? "a GPU" : "a CPU"]),
     ...features,
     ...(matrix ? [matrixText(matrix)] : []),
     ...(subgroupSize === undefined ? [] : [`subgroups of ${subgroupSize}`]),

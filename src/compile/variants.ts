@@ -115,11 +115,16 @@ function heavyWorks(own: readonly Placed[], kernels: readonly Kernel[], batch: n
 /** Designs of one dispatch that need no feature of every device; of those there are so many only for the matmul. */
 const names = matmulChoices.filter(({ name, needs }) => !needs && !name.startsWith("split-k")).map(({ name }) => name);
 
-/** The choices, those first that stand beside what the kernel has for a GPU, or has at all. */
+/** The forms for a CPU's vector. */
+const onVectors = names.filter((name) => /^(subgroup|quad)-/.test(name));
+const others = names.filter((name) => !onVectors.includes(name));
+
+/** The choices, those first that stand beside what the kernel has for a GPU, or has at all; last those for CPUs, of which no page is in need. */
 function inOrder({ variants }: Kernel): string[] {
-  const known = variants.filter(({ name }) => names.includes(name));
-  const at = names.indexOf((known.find(({ requires }) => requires.hardware) ?? known[0])?.name ?? names.at(-1)!);
-  return names.toSorted((a, b) => Math.abs(names.indexOf(a) - at) - Math.abs(names.indexOf(b) - at));
+  const known = variants.filter(({ name }) => others.includes(name));
+  const at = others.indexOf((known.find(({ requires }) => requires.hardware) ?? known[0])?.name ?? others.at(-1)!);
+  const distance = (name: string): number => Math.abs(others.indexOf(name) - at);
+  return [...others.toSorted((a, b) => distance(a) - distance(b)), ...onVectors];
 }
 
 const textsOf = ({ kernels, wgsl }: LoweredProgram, { dispatch }: Placed): string[] =>

@@ -5,6 +5,7 @@
  */
 import { fail } from "../diagnostics/diagnostic.js";
 import type { Bundle, Entry, Program } from "../program/program.js";
+import { deviceFacts } from "../runtime/device.js";
 import { suggestion } from "../runtime/errors.js";
 import { createSession, type Session } from "../runtime/session.js";
 import { keepBusy, WARM_MS } from "./busy.js";
@@ -96,7 +97,9 @@ export async function profile(bundle: Bundle, device: GPUDevice, options: Profil
     };
     clock = await workingClock(device, options.clock, items.length, submit);
     ceilings.push(await fmaCeiling(device), await copyCeiling(device));
-    await keepBusy(session, entry.name, WARM_MS);
+    // A CPU that stands in for a GPU needs no warming up; the host's clock would count what is still on its way.
+    if (deviceFacts(device).hardware) await keepBusy(session, entry.name, WARM_MS);
+    if (clock.kind === "host") await session.idle();
     const found = await measure(session, entry, clock, items.length, submit, ceilings, runs);
     const [fma, copy] = ceilings.map((ceiling, i) => ({ ceiling, ms: Math.min(...found.ceilings[i]!) }));
     const roofline: Roofline = {

@@ -105,7 +105,7 @@ export interface Requirement {
   /** The adapter's only subgroup width (min = max), when the kernel is written for one. */
   readonly subgroupSize?: number;
   readonly limits?: Readonly<Record<string, number>>;
-  /** A GPU, not a fallback adapter (WebGPU's name for a CPU that stands in for one): what is fast on one is slow on the other. */
+  /** A GPU, or if false a fallback adapter (WebGPU's name for a CPU that stands in for one): what is fast on one is slow on the other. */
   readonly hardware?: boolean;
 }
 

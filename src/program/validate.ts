@@ -143,7 +143,13 @@ function checkKernel(kernel: Kernel, at: string, program: Program, wgsl: Texts |
       say(`${at} variant "${variant.name}" has a tile of rank ${variant.tile.length}, not ${rank}`);
   }
   const { features, matrix, subgroupSize, limits, hardware } = kernel.variants.at(-1)!.requires;
-  if (features?.length || matrix || subgroupSize !== undefined || Object.keys(limits ?? {}).length > 0 || hardware) {
+  if (
+    features?.length ||
+    matrix ||
+    subgroupSize !== undefined ||
+    Object.keys(limits ?? {}).length > 0 ||
+    hardware !== undefined
+  ) {
     say(
       `${at}: its last variant "${kernel.variants.at(-1)!.name}" requires something of the device, so it may have none that runs`,
     );

@@ -95,7 +95,8 @@ export function missing(requires: Requirement, facts: DeviceFacts): string[] {
     const found = facts.subgroupSize === undefined ? "not fixed" : String(facts.subgroupSize);
     reasons.push(`subgroup width ${found}, needs ${requires.subgroupSize}`);
   }
-  if (requires.hardware && !facts.hardware) reasons.push("a CPU, needs a GPU");
+  if (requires.hardware !== undefined && requires.hardware !== facts.hardware)
+    reasons.push(facts.hardware ? "a GPU, is for a CPU" : "a CPU, needs a GPU");
   for (const [name, needs] of Object.entries(requires.limits ?? {})) {
     const has = facts.limits[name];
     if (has === undefined) reasons.push(`no limit ${name}`);
@@ -154,7 +155,7 @@ export function selectVariant(kernel: Kernel, program: Program, facts: DeviceFac
 
 const described = ({ features, matrix, subgroupSize, limits, hardware }: Requirement): string =>
   [
-    ...(hardware ? ["a GPU"] : []),
+    ...(hardware === undefined ? [] : [hardware ? "a GPU" : "a CPU"]),
     ...(features ?? []),
     ...(matrix ? [matrixText(matrix)] : []),
     ...(subgroupSize === undefined ? [] : [`subgroups of ${subgroupSize}`]),

@@ -104,7 +104,7 @@ describe("the kernels", () => {
   test("a choice is for the work that has its key, in the bundle as from the model", async () => {
     const { bundle } = compiled;
     const before = taken(bundle);
-    const [key] = [...before].find(([, variant]) => variant.startsWith("subgroup"))!;
+    const [key] = [...before].find(([, variant]) => /^(subgroup|quad)-/.test(variant))!;
     expect(key).toMatch(/^matmul \d+x\d+x\d+ (of \d+ )?[nt][nt] .*#[0-9a-f]{8}$/);
     const tuning = new Map([[key, "register-4x4"]]);
     const tuned = remakerOf(bundle, "forward", 2).make({ tuning });
@@ -118,7 +118,7 @@ describe("the kernels", () => {
     const { bundle } = await compile("models/dit.graph.ts", { ...options, choices: { matmul: "workgroup-32x32-k8" } });
     const own = remakerOf(bundle, "forward", 2).make({});
     expect(own.wgsl).toEqual(compiled.bundle.wgsl);
-    const [key] = [...taken(own)].find(([, variant]) => variant.startsWith("subgroup"))!;
+    const [key] = [...taken(own)].find(([, variant]) => /^(subgroup|quad)-/.test(variant))!;
     const tuned = remakerOf(bundle, "forward", 2).make({ tuning: new Map([[key, "register-4x4"]]) });
     expect(taken(tuned).get(key)).toBe("register-4x4");
   });

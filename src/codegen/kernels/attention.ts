@@ -85,7 +85,7 @@ function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: 
   });
   return {
     name: `subgroup-${s}`,
-    requires: { features: ["subgroups"], subgroupSize: s },
+    requires: { features: ["subgroups"], subgroupSize: s, hardware: false },
     workgroupSize: s,
     tile: [rows, 1],
     text,

@@ -158,14 +158,12 @@ const ENOUGH_MATRICES: readonly (readonly [name: string, tiles: number])[] = [
   ["matrix-64x64", 140],
 ];
 
-function onMatrices(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
-  if (!guarded) return [];
-  const suits = ([name, tiles]: readonly [string, number]): LoweredVariant[] => {
+/** Behind the larger tiles, which need more memory than every device has, the smaller. */
+const onMatrices = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
+  ENOUGH_MATRICES.flatMap(([name, tiles]) => {
     const tile = matrixTiles.find((candidate) => matrixName(candidate) === name)!;
-    return tilesOf(plan, matrixSides(tile)) >= tiles ? matrixVariants(plan, tile) : [];
-  };
-  return ENOUGH_MATRICES.map(suits).find((variants) => variants.length > 0) ?? [];
-}
+    return guarded && tilesOf(plan, matrixSides(tile)) >= tiles ? matrixVariants(plan, tile) : [];
+  });
 
 /**
  * What runs whatever the subgroups are. On a GPU, workgroup tiles: a barrier costs tens of cycles there, and the tiles save nearly all
@@ -178,17 +176,17 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
 ];
 
 /**
-/**
  * The subgroup forms where a subgroup is the vector of a CPU: the one for quads where it is a quad. A GPU's lanes hold 128 results each and wait
- * for every load: on an NVIDIA H200 the workgroup tiles are 4 to 20 times faster, the less of a product there is the more. What does not lie in
- * fours is read one by one.
+ * for every load: on an NVIDIA H200 the workgroup tiles are 4 to 20 times faster, the less of a product there is the more, so no GPU takes these,
+ * whatever its subgroups. What does not lie in fours is read one by one.
  */
 function onVectors(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
   if (!guarded) return [];
   const fours = subgroupTiles(plan, "best").filter(
     ({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH,
   );
-  return [...quadVariants(plan, quadFor(plan)), ...(fours.length > 0 ? fours : singleTiles(plan))];
+  const forms = [...quadVariants(plan, quadFor(plan)), ...(fours.length > 0 ? fours : singleTiles(plan))];
+  return forms.map((form) => ({ ...form, requires: { ...form.requires, hardware: false } }));
 }
 
 /**

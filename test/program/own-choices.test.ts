@@ -1,0 +1,71 @@
+/** Which designs of the matmul the compiler takes by itself, by the size of a product and by device: text alone, nothing runs. */
+import { expect, test } from "vitest";
+import { Builder } from "../../src/ir/builder.js";
+import type { Module } from "../../src/ir/graph.js";
+import { dot } from "../../src/ir/ops/contract.js";
+import { tensorType } from "../../src/ir/types.js";
+import { fuse } from "../../src/passes/fuse/index.js";
+import { type Kernel, MATRICES, webLimits } from "../../src/program/program.js";
+import { type DeviceFacts, selectVariant } from "../../src/runtime/device.js";
+import { inHalves } from "../gpu/matmul-cases.js";
+import { bundleOf } from "../gpu/run-module.js";
+
+const facts = (subgroupSize: number, hardware: boolean): DeviceFacts => ({
+  ...{ features: new Set(["subgroups"]), limits: { ...webLimits }, subgroupSize, hardware },
+});
+const gpu = facts(32, true);
+const units: DeviceFacts = {
+  ...gpu,
+  features: new Set(["subgroups", "shader-f16", MATRICES]),
+  matrices: new Set(["matrices of 16 × 16 × 16, f16 to f32"]),
+};
+
+function taken(module: Module, device: DeviceFacts, batch = 1): string {
+  const { program } = bundleOf(module, { batch });
+  const kernel: Kernel = program.kernels.find(({ family }) => family === "matmul")!;
+  return selectVariant(kernel, program, device).variant.name;
+}
+
+/** x · Wᵀ of rows × columns × terms. */
+function product(rows: number, columns: number, terms: number): Module {
+  const b = new Builder();
+  const x = b.param("x", "input", tensorType("f32", ["row", "in"], [rows, terms]));
+  const w = b.param("w", "input", tensorType("f32", ["column", "in"], [columns, terms]));
+  return fuse.run({ stage: "graph", fns: [b.finish("main", [{ name: "y", value: dot(b, x, w, { over: ["in"] }) }])] }, {});
+}
+
+test.each([
+  [4096, 4608, "workgroup-128x128"],
+  [4096, 1152, "workgroup-64x64"],
+  [1024, 1024, "workgroup-64x64-k2"],
+  [1024, 256, "workgroup-32x32-k8"],
+  [128, 384, "workgroup-32x16-k8"],
+  [2, 1152, "few-2"],
+] as const)("on a GPU: %d × %d results by %s", (rows, columns, name) => {
+  for (const size of [8, 16, 32]) expect(taken(product(rows, columns, 384), facts(size, true))).toBe(name);
+});
+
+test.each([
+  [2048, 2048, "quad-32x32"],
+  [64, 128, "quad-16x16"],
+  [16, 4096, "quad-16x16"],
+] as const)("on a CPU's subgroups of four: %d × %d results by %s", (rows, columns, name) => {
+  expect(taken(product(rows, columns, 384), facts(4, false))).toBe(name);
+});
+
+test("on a CPU's wider subgroups, numbers by fours or one by one", () => {
+  expect(taken(product(128, 384, 384), facts(8, false))).toBe("subgroup-8");
+  expect(taken(product(127, 383, 381), facts(8, false))).toBe("subgroup-single-8");
+});
+
+test.each([
+  [8, 512, 3328, "matrix-128x128", "matrix-64x64"],
+  [4, 256, 640, "matrix-64x64", "matrix-64x64"],
+  [2, 256, 256, "workgroup-32x16-k8", "workgroup-32x16-k8"],
+] as const)("on matrix units, operands in f16: %d × %d × %d results by %s", (batch, rows, columns, name, inLittleMemory) => {
+  const module = inHalves(["nt", "plain", [batch, rows, columns, 64]]);
+  const much = { ...units, limits: { ...webLimits, maxComputeWorkgroupStorageSize: 32768 } };
+  expect(taken(module, much, batch)).toBe(name);
+  expect(taken(module, units, batch)).toBe(inLittleMemory);
+  expect(taken(module, gpu, batch)).not.toMatch(/^matrix/);
+});
