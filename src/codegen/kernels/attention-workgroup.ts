@@ -10,7 +10,7 @@ import { forms, type Plan, vectorHooks } from "./attention-plan.js";
 
 /** Workgroup memory in vec4: 16 KiB, what every device has. */
 const MOST_MEMORY = 1024;
-/** Rows of threads. With 16 to 20 columns these are 128 to 160; narrow ones have twice as many rows, of half as many results a thread. */
+/** Rows of threads. With 16 to 20 columns these are 128 to 160; narrow ones have twice as many rows, of half as many results a thread, where 8 are asked for. */
 const ROWS_OF_THREADS = 8;
 /** Fewest and most columns of threads. */
 const [LEAST_WX, MOST_WX] = [8, 20];

@@ -1,7 +1,7 @@
 /**
  * The designs of matmul for matrix units, which WGSL calls subgroup matrices: Dawn has them as an experiment, browsers behind a flag. They
  * multiply f16 and add in f32, so they apply where both operands lie in memory as f16 (`--dtype f16`): then no number is rounded that any
- * other design would not have rounded. Measured nowhere yet, hence no design of these is taken by itself.
+ * other design would not have rounded. Which are taken by themselves, and from which size on: ENOUGH_MATRICES in matmul.ts.
  */
 import { MATRICES, type MatrixShape } from "../../program/program.js";
 import { kernelText, type LoweredVariant } from "../kernel.js";
