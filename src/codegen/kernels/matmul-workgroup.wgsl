@@ -2,8 +2,9 @@
 // BK. Its threads fetch a tile of A and one of B between them, each number once, in blocks of four by four, and then read from the tiles
 // what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
 // (columns) in a vec4, A's and then B's, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
-//   The memory is nested, tile[k / 4][k % 4][rows], and all of a slice's k stand in the text: a thread's rows are the same in every step, so
-// nothing is left to find, nor to check, for which Dawn adds a comparison to every index that it does not know.
+//   The memory is nested, tile[k / 4][k % 4][rows]: k % 4 is a number in the text and a thread's rows are the same in every step, so for
+// four k there is one place to find, and one check that Dawn adds, in place of one for each read. (With all of a step in the text an NVIDIA
+// H200 is 1.08 times faster, and SwiftShader takes more memory to compile it than most machines have.)
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
 //   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
@@ -77,7 +78,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       }
     }
     if (step > K_FROM) {
-      for (var d = 0u; d < DEPTH; d++) { // unroll
+      for (var d = 0u; d < DEPTH; d++) {
         let at = slice * DEPTH + d;
         for (var j = 0u; j < 4u; j++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
