@@ -67,9 +67,10 @@ const dispatchesOf = ({ program }) => program.entries[0].segments[0].dispatches;
 /** For each product the fastest design, as a tuning. */
 async function tuned({ make }, dawn, runs) {
   const software = dawn.kind !== "hardware";
-  const designs = matmulChoices.map(({ name }) => name);
   // Tiles in workgroup memory are several times slower where a CPU stands in for a GPU, and long to compile.
-  const tried = designs.filter((name) => (software ? /^(subgroup|quad|register)/ : /^(workgroup|split)/).test(name));
+  const tried = matmulChoices
+    .filter(({ name, onVectors }) => (software ? onVectors || name.startsWith("register") : /^(workgroup|split)/.test(name)))
+    .map(({ name }) => name);
   const best = new Map();
   for (const choice of [undefined, "baked", ...tried]) {
     const bundle = make(choice === undefined ? {} : { choices: { matmul: choice } });

@@ -113,11 +113,10 @@ function heavyWorks(own: readonly Placed[], kernels: readonly Kernel[], batch: n
 }
 
 /** Designs of one dispatch that need no feature of every device; of those there are so many only for the matmul. */
-const names = matmulChoices.filter(({ name, needs }) => !needs && !name.startsWith("split-k")).map(({ name }) => name);
-
-/** The forms for a CPU's vector. */
-const onVectors = names.filter((name) => /^(subgroup|quad)-/.test(name));
-const others = names.filter((name) => !onVectors.includes(name));
+const designs = matmulChoices.filter(({ name, needs }) => !needs && !name.startsWith("split-k"));
+const [onVectors, others] = [true, false].map((wanted) =>
+  designs.filter(({ onVectors = false }) => onVectors === wanted).map(({ name }) => name),
+) as [string[], string[]];
 
 /** The choices, those first that stand beside what the kernel has for a GPU, or has at all; last those for CPUs, of which no page is in need. */
 function inOrder({ variants }: Kernel): string[] {

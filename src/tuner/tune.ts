@@ -118,9 +118,8 @@ async function tryAll(
     });
   };
   // On a GPU the forms for vectors of a CPU come last, in case the time is short: they take as long there as all others together, and win nothing.
-  const onVectors = (name: string): number => Number(facts.hardware && name.startsWith("subgroup-"));
-  const names = matmulChoices.map(({ name }) => name).sort((a, b) => onVectors(a) - onVectors(b));
-  for (const name of names) await attempt(name, [...places.keys()], () => name);
+  const last = ({ onVectors = false }): number => Number(facts.hardware && onVectors);
+  for (const { name } of matmulChoices.toSorted((a, b) => last(a) - last(b))) await attempt(name, [...places.keys()], () => name);
   // A kernel for each shape: of the heaviest, and of the best design alone.
   const macs = ({ dispatches, runs }: Place): number => runs * evaluate(dispatches[0]!.work.macs, options.batch);
   const heaviest = [...places].sort(([, x], [, y]) => macs(y) - macs(x)).slice(0, MOST_BAKED);

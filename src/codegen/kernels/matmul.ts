@@ -30,6 +30,8 @@ import {
 } from "./matmul-tiles.js";
 
 interface Design extends Choice {
+  /** Written for a subgroup that is the vector of a CPU: right on a GPU where it applies at all, and several times slower there. */
+  readonly onVectors?: true;
   /** The product as the design takes it, undefined where it does not apply; default: as it is. */
   readonly takes?: (shape: MatmulShape, region: Region) => MatmulShape | undefined;
   /** The variants, none where the design does not apply. */
@@ -68,21 +70,25 @@ export const matmulChoices: readonly Design[] = [
   {
     name: "subgroup-inline",
     doc: "rows handed round a subgroup; where its width is fixed and operands and result lie in fours",
+    onVectors: true,
     variants: (plan) => subgroupTiles(plan, "inline"),
   },
   {
     name: "subgroup-tail",
     doc: "the same, and results are stored in a loop that is not unrolled",
+    onVectors: true,
     variants: (plan) => subgroupTiles(plan, "tail"),
   },
   ...quadTiles.map((tile) => ({
     name: quadName(tile),
     doc: "rows swapped in a subgroup of four; where a CPU has no wider one, and operands and result lie in fours",
+    onVectors: true as const,
     variants: (plan: MatmulPlan) => quadVariants(plan, tile),
   })),
   {
     name: "subgroup-single",
-    doc: "the same with numbers one by one: any shape, on subgroups of a CPU's vector",
+    doc: "rows handed round a subgroup, numbers one by one: any shape, where a CPU's subgroup is wider than four",
+    onVectors: true,
     variants: singleTiles,
   },
   ...workgroupTiles.map((tile) => ({
@@ -125,7 +131,8 @@ export function designOf(choice: string | undefined): { readonly design: string 
 /** Whether a variant of this name is of the design of that name: some say their rows or their width in place of how they end. */
 export function isOfDesign(variant: string, design: string): boolean {
   if (design === "few-rows") return variant.startsWith("few-");
-  return design.startsWith("subgroup-") ? variant.startsWith("subgroup-") : variant === design;
+  if (design === "subgroup-single") return variant.startsWith("subgroup-single-");
+  return design.startsWith("subgroup-") ? /^subgroup-\d+$/.test(variant) : variant === design;
 }
 
 /**
