@@ -20,16 +20,22 @@ fn sigmoid_(x: f32) -> f32 {
   return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
-// GELU, tanh form, and its slope: beyond ±30 they are 0 or x, and 0 or 1, to the last bit.
+// GELU, tanh form, and its slope, by e = e^-2u, where u is what GELU takes the tanh of: (1 + tanh u) / 2 is 1 / (1 + e), and no digits cancel. From
+// -10 down e is held, so that it stays finite: GELU is 1e-37 there and its slope, too.
+fn gelu_exp_(x: f32) -> f32 {
+  let y = clamp(x, -10.0, 30.0);
+  return exp(-1.5957691216057308 * (y + 0.044715 * y * y * y));
+}
+
 fn gelu_(x: f32) -> f32 {
-  let y = clamp(x, -30.0, 30.0);
-  return 0.5 * x * (1.0 + tanh_(0.7978845608028654 * (y + 0.044715 * y * y * y)));
+  return x / (1.0 + gelu_exp_(x));
 }
 
 fn gelu_slope_(x: f32) -> f32 {
-  let y = clamp(x, -30.0, 30.0);
-  let t = tanh_(0.7978845608028654 * (y + 0.044715 * y * y * y));
-  return 0.5 * (1.0 + t) + 0.5 * y * (1.0 - t * t) * 0.7978845608028654 * (1.0 + 0.134145 * y * y);
+  let e = gelu_exp_(x);
+  let s = 1.0 / (1.0 + e);
+  let y = clamp(x, -10.0, 30.0);
+  return s + 1.5957691216057308 * y * (s * (e * s)) * (1.0 + 0.134145 * y * y);
 }
 
 fn silu_slope_(x: f32) -> f32 {

@@ -46,6 +46,7 @@ function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
       riding.hooks,
     ].join("\n"),
     file: "./kernels/matmul-single.wgsl",
+    libraries: ["./kernels/matmul-bands.wgsl"],
   });
   return {
     name: `subgroup-single-${s}`,

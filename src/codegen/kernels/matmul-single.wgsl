@@ -9,9 +9,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   if (tile >= tiles_n * tiles_m * BATCH0 * BATCH1) {
     return;
   }
-  let n0 = (tile % tiles_n) * COLUMNS * S;
-  let m0 = ((tile / tiles_n) % tiles_m) * TM;
   let batch = tile / (tiles_n * tiles_m);
+  let place = tile_place(tile % (tiles_n * tiles_m), tiles_m, tiles_n);
+  let m0 = place.x * TM;
+  let n0 = place.y * COLUMNS * S;
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;

@@ -1,6 +1,6 @@
 /** The subgroup form of matmul: written for one width, taken where the adapter has no other. */
 import { evaluate } from "../../program/size.js";
-import { inFours } from "../fours.js";
+import { inFours, isMultiple } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { type MatmulPlan, type StoreFour, storeFours, storesVectors } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
@@ -70,6 +70,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
   const most = Math.min(mostRows(s, aAlongK), evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
+  const steps = !aAlongK && s < GPU_WIDTH && isMultiple(plan.shape.k.range, 2) ? 2 : 1;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
@@ -80,7 +81,8 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
     consts: {
       S: `${s}u`,
       TM: `${tm}u`,
-      KU: aAlongK ? "4u" : "1u",
+      KU: `${aAlongK ? 4 : steps}u`,
+      A_STEPS: `${steps}u`,
       A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
       A_ALONG_K: String(aAlongK),
       B_ALONG_K: String(bAlongK),
@@ -97,6 +99,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
       riding.hooks,
     ].join("\n"),
     file: "./kernels/matmul-subgroup.wgsl",
+    libraries: ["./kernels/matmul-bands.wgsl"],
   });
   return {
     name: `subgroup-${s}`,

@@ -1,7 +1,8 @@
 // matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of 4·S
 // columns: each lane owns four columns (a vec4 a row, in registers). A step takes KU values of k: the lanes load the TM rows of A between
 // them, four numbers a load, and pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
-//   A_ALONG_K: A lies k by k (x · W forms), lane i holds row i, i + S, …      else m by m (gradients of weights), lane i holds four rows
+//   A_ALONG_K: A lies k by k (x · W forms), lane i holds row i, i + S, …      else m by m (gradients of weights), lane i holds four rows of
+//   A_STEPS k: two where K is even, so that a row of results comes from memory and goes back half as often
 //   B_ALONG_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      else n by n
 // Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
 @compute @workgroup_size(S)
@@ -12,9 +13,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   if (tile >= tiles_n * tiles_m * BATCH0 * BATCH1) {
     return;
   }
-  let n0 = (tile % tiles_n) * 4u * S + 4u * lane;
-  let m0 = ((tile / tiles_n) % tiles_m) * TM;
   let batch = tile / (tiles_n * tiles_m);
+  let place = tile_place(tile % (tiles_n * tiles_m), tiles_m, tiles_n);
+  let m0 = place.x * TM;
+  let n0 = place.y * 4u * S + 4u * lane;
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
@@ -39,14 +41,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
 
   var sum: array<vec4f, TM>;
   for (var k = 0u; k < K; k += KU) {
-    var a: array<vec4f, A_LOADS>;
+    var a: array<vec4f, A_LOADS * A_STEPS>;
     if (A_ALONG_K) {
       for (var q = 0u; q < A_LOADS; q++) { // unroll
         a[q] = load_a(a_at[q] + k);
       }
     } else {
-      for (var q = 0u; q < A_LOADS; q++) { // unroll
-        a[q] = load_a(a_at[q] + k * A_K);
+      for (var j = 0u; j < A_STEPS; j++) { // unroll
+        for (var q = 0u; q < A_LOADS; q++) { // unroll
+          a[A_LOADS * j + q] = load_a(a_at[q] + (k + j) * A_K);
+        }
       }
     }
     var b: array<vec4f, 4>;
@@ -72,10 +76,18 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     } else {
       for (var r = 0u; r < TM; r += 4u) { // unroll
         let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S);
-        sum[r] += x.x * b[0];
-        sum[r + 1u] += x.y * b[0];
-        sum[r + 2u] += x.z * b[0];
-        sum[r + 3u] += x.w * b[0];
+        if (A_STEPS == 2u) {
+          let y = subgroupBroadcast(a[A_LOADS * (A_STEPS - 1u) + min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S);
+          sum[r] += x.x * b[0] + y.x * b[1];
+          sum[r + 1u] += x.y * b[0] + y.y * b[1];
+          sum[r + 2u] += x.z * b[0] + y.z * b[1];
+          sum[r + 3u] += x.w * b[0] + y.w * b[1];
+        } else {
+          sum[r] += x.x * b[0];
+          sum[r + 1u] += x.y * b[0];
+          sum[r + 2u] += x.z * b[0];
+          sum[r + 3u] += x.w * b[0];
+        }
       }
     }
   }
@@ -95,7 +107,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
   }
   // The sums of A over k ride along in the first tile of columns.
-  if (SUM_A && tile % tiles_n == 0u) {
+  if (SUM_A && place.y == 0u) {
     for (var q = 0u; q < A_LOADS; q++) { // unroll
       var total = vec4f();
       for (var start = 0u; start < K; start += 64u) {
