@@ -1,4 +1,5 @@
 // The curve of memory against work: what a training step takes with ever more of its forward computed again in the backward.
+import { statistics } from "./statistics.mjs";
 
 /** Every point that is worth having, { bytes, work, values }: work is a share of the step's own. `from` gives the compiler's parts. */
 export async function memoryCurve(from, { model, preset, batch, entry = "train_step", points = Infinity }) {
@@ -39,7 +40,13 @@ function thinned(choices, points) {
   });
 }
 
-/** The median time of a step at each budget; one step of each in turn, so that a busy machine is as busy for all. */
+/** How many budgets are held in memory beside the first, with which they take turns. */
+const BESIDE = 2;
+
+/**
+ * What a step at each budget takes: { bytes, ms, ratio }, `ratio` against the first budget. A few budgets at a time run in turn with the first,
+ * so that a busy machine is as busy for both; a ratio is the median of those of the rounds.
+ */
 export async function timeOfBudgets(from, { model, preset, batch, budgets, rounds, entry = "train_step" }) {
   const [{ compile }, { ensureDriver }, { requestDevice }, { Trainer }] = await Promise.all([
     from("compile/compile.js"),
@@ -54,20 +61,32 @@ export async function timeOfBudgets(from, { model, preset, batch, budgets, round
   const [channels, height, width] = image.shape.slice(1);
   const x_start = Float32Array.from({ length: batch * channels * height * width }, (_, i) => Math.sin(i));
   const y = Int32Array.from({ length: batch }, (_, i) => i % 10);
-  const found = [];
-  for (const bytes of budgets) {
+  const contender = async (bytes) => {
     const { bundle } = await compile(model, { preset, batch, entries: [entry], memory: { bytes } });
-    found.push({ bytes, trainer: await Trainer.create(bundle, device, { batch, seed: 1 }), times: [] });
-  }
-  for (let round = -1; round < rounds; round++) {
-    for (const { trainer, times } of found) {
-      const began = performance.now();
-      await trainer.step({ x_start, y, seed: Uint32Array.of(1), first: Int32Array.of(0) });
-      await trainer.losses();
-      // The first round compiles what the driver compiles late.
-      if (round >= 0) times.push(performance.now() - began);
+    return { bytes, trainer: await Trainer.create(bundle, device, { batch, seed: 1 }), times: [] };
+  };
+  const first = await contender(budgets[0]);
+  const found = [];
+  for (let start = 1; start < budgets.length; start += BESIDE) {
+    const others = await Promise.all(budgets.slice(start, start + BESIDE).map(contender));
+    first.times = [];
+    for (let round = -1; round < rounds; round++) {
+      for (const { trainer, times } of [first, ...others]) {
+        const began = performance.now();
+        await trainer.step({ x_start, y, seed: Uint32Array.of(1), first: Int32Array.of(0) });
+        await trainer.losses();
+        // The first round compiles what the driver compiles late.
+        if (round >= 0) times.push(performance.now() - began);
+      }
+    }
+    if (found.length === 0) found.push({ bytes: first.bytes, ms: median(first.times), ratio: 1 });
+    for (const { bytes, trainer, times } of others) {
+      found.push({ bytes, ms: median(times), ratio: median(times.map((ms, i) => ms / first.times[i])) });
+      trainer.dispose();
     }
   }
-  for (const { trainer } of found) trainer.dispose();
-  return found.map(({ bytes, times }) => ({ bytes, ms: times.toSorted((a, b) => a - b)[times.length >> 1] }));
+  first.trainer.dispose();
+  return found;
 }
+
+const median = (numbers) => statistics(numbers).medianMs;
