@@ -106,9 +106,11 @@ export function quadOfNumbers(plan: MatmulPlan): LoweredVariant {
       fnText("number_b(i: u32) -> f32", [`return b${bBinding}[i];`]),
       storeHook(plan, "store_one"),
       fnText("store(i: u32, m: u32, n: u32, batch: u32, value: vec4f)", [
-        "for (var j = 0u; j < min(4u, N - n); j++) {",
-        "  store_one(i + j * C_N, m, n + j, batch, value[j]);",
-        "}",
+        "store_one(i, m, n, batch, value.x);",
+        ...["y", "z", "w"].map((part, j) => {
+          const [at, column] = [`i + ${j + 1}u * C_N`, `n + ${j + 1}u`];
+          return `if (${column} < N) { store_one(${at}, m, ${column}, batch, value.${part}); }`;
+        }),
       ]),
     ],
     sums: "./kernels/matmul-sums.wgsl",

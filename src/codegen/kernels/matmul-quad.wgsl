@@ -87,13 +87,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         b[COLUMNS * h + j + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z); // where B_N_BY_N
         b[COLUMNS * h + j + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w); // where B_N_BY_N
       } // where B_N_BY_N
-      // What was read behind the last k counts as zero, whatever it is.
-      let inside = vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K); // where K_ENDS
+      // What was read behind the last k counts as zero, whatever it is: by its bits, which is one instruction where a select is three.
+      let inside = select(vec4u(), vec4u(0xffffffffu), vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K)); // where K_ENDS
       for (var q = 0u; q < OWN; q++) { // unroll // where K_ENDS
-        a[OWN * h + q] = select(vec4f(), a[OWN * h + q], inside); // where K_ENDS
+        a[OWN * h + q] = bitcast<vec4f>(bitcast<vec4u>(a[OWN * h + q]) & inside); // where K_ENDS
       } // where K_ENDS
       for (var j = 0u; j < COLUMNS; j++) { // unroll // where K_ENDS
-        b[COLUMNS * h + j] = select(vec4f(), b[COLUMNS * h + j], inside); // where K_ENDS
+        b[COLUMNS * h + j] = bitcast<vec4f>(bitcast<vec4u>(b[COLUMNS * h + j]) & inside); // where K_ENDS
       } // where K_ENDS
     }
     for (var q = 0u; q < OWN; q++) { // unroll
@@ -121,16 +121,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       );
     }
   }
-  for (var v = 0u; v < NV; v++) { // unroll
-    let n = n0 + 16u * v;
-    if (n < N) {
-      for (var r = 0u; r < TM; r++) {
-        // Its r-th row this lane had from the one that differs from it by r % 4.
-        let m = m0 + select((r & ~15u) + 4u * ((r & 3u) ^ lane) + ((r >> 2u) & 3u), r ^ lane, A_ALONG_K);
-        if (m < M) {
-          store(c_base + m * C_M + n * C_N, m, n, batch, row[r * NV + v]);
-        }
-      }
+  // A store, and what follows the product, stands once.
+  for (var i = 0u; i < TM * NV; i++) {
+    let n = n0 + 16u * (i % NV);
+    let r = i / NV;
+    // Its r-th row this lane had from the one that differs from it by r % 4.
+    let m = m0 + select((r & ~15u) + 4u * ((r & 3u) ^ lane) + ((r >> 2u) & 3u), r ^ lane, A_ALONG_K);
+    if (m < M && n < N) {
+      store(c_base + m * C_M + n * C_N, m, n, batch, row[i]);
     }
   }
   ride_sums(m0, n0 - 4u * lane, lane, a_base, b_base, batch);
