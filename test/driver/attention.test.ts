@@ -101,13 +101,17 @@ const shapes: readonly Case[] = [
   [50, 64, 2, 1],
   [258, 72, 1, 1],
   [9, 128, 1, 1],
+  // So many that quads have sixteen rows each.
+  [130, 20, 8, 1],
+  // Wider than a subgroup of lanes with columns of their own can be, where quads still have four rows.
+  [7, 258, 1, 1],
 ];
 // Of the workgroups: less than a quarter of a block and just one row more than a block, two vectors a thread, padded vectors.
 const blocks: readonly Case[] = [...shapes, [1, 32, 3, 1], [65, 64, 1, 1], [33, 18, 2, 1], [49, 80, 1, 1], [130, 96, 1, 1]];
 // Scores of ±80 do not overflow.
 const large: Case = [40, 16, 1, 9];
 // So wide that there is no kernel of subgroups, and none of workgroups.
-const wide: Case = [9, 258, 1, 1];
+const wide: Case = [9, 322, 1, 1];
 
 // These adapters have subgroups as wide as a CPU's vector; GPUs run the workgroups, which these adapters take long to compile.
 describe.each([
@@ -120,6 +124,19 @@ describe.each([
   test.each(cases)("%d tokens, head width %d, batch %d, numbers up to %d", (tokens, width, batch, size) =>
     compare(selfAttention(tokens, width), batch, size, kernels),
   );
+});
+
+test.each([
+  [130, 20, 8, "quad-16"],
+  [130, 128, 8, "quad-8"],
+  [50, 64, 2, "quad-8"],
+  [4, 16, 1, "quad-4"],
+  [50, 258, 2, "quad-4"],
+  [50, 322, 2, undefined],
+])("subgroups of four: %d tokens, head width %d, batch %d by %s", (tokens, width, batch, name) => {
+  const { kernels } = bundleOf(compiled(selfAttention(tokens, width)), { batch }).program;
+  const forward = kernels.find((kernel) => /attention$/.test(kernel.name))!;
+  expect(forward.variants.find(({ requires }) => requires.subgroupSize === 4)?.name.split(",")[0]).toBe(name);
 });
 
 test.each([1, 33, 80, 81, 100, 128, 160, 192])("heads of width %d have workgroups, whatever is asked for", (width) => {

@@ -99,6 +99,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["tn", "squares", odd],
       ["tn", "squares", fours],
       ["samples", "plain", [3, 3, 50, 155]],
+      ["tn", "sum of right", [1, 70, 131, 77]],
     ],
   ],
   [

@@ -53,9 +53,9 @@ test.each([
   expect(taken(product(rows, columns, 384), facts(4, false))).toBe(name);
 });
 
-test("on a CPU's wider subgroups, numbers by fours or one by one", () => {
+test("on a CPU's subgroups, numbers by fours or one by one", () => {
   expect(taken(product(128, 384, 384), facts(8, false))).toBe("subgroup-8");
-  expect(taken(product(127, 383, 381), facts(8, false))).toBe("subgroup-single-8");
+  for (const width of [4, 8, 16]) expect(taken(product(127, 383, 381), facts(width, false))).toBe(`subgroup-single-${width}`);
 });
 
 test.each([

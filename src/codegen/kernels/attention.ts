@@ -8,6 +8,7 @@ import { evaluate } from "../../program/size.js";
 import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { forms, numberHooks, type Plan, planOf } from "./attention-plan.js";
+import { quad } from "./attention-quad.js";
 import { workgroup } from "./attention-workgroup.js";
 
 /** Threads of a workgroup of the naive form. */
@@ -92,6 +93,10 @@ function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: 
   };
 }
 
+/** Subgroups of so many lanes: of four by quads, where they can be. */
+const vectors = (...[region, plan, sizes, s]: Parameters<typeof subgroup>): LoweredVariant | undefined =>
+  (s === 4 ? quad(region, plan, sizes) : undefined) ?? subgroup(region, plan, sizes, s);
+
 function naive(region: Region, plan: Plan, sizes: Record<string, string>): LoweredVariant {
   const { op, words, size } = plan;
   const text = kernelText({
@@ -148,7 +153,7 @@ export const attention: Family = {
       words,
       extent: [size[form.along], size.batch],
       variants: [
-        ...(onVectors ? CPU_WIDTHS.flatMap((s) => subgroup(region, plan, sizes, s) ?? []) : []),
+        ...(onVectors ? CPU_WIDTHS.flatMap((s) => vectors(region, plan, sizes, s) ?? []) : []),
         (options.safe ? undefined : workgroup(region, plan, sizes, asked[choice ?? ""])) ?? naive(region, plan, sizes),
       ],
     };

@@ -192,8 +192,8 @@ export function storeFours({ finish, loops, shape, squares }: MatmulPlan): Store
   return [{ ...fours, hook: hook("acc", [...outer, ...fours.lines]) }, each];
 }
 
-/** `store(i, m, n, batch, value)`: one result, and what follows the dot. */
-export function storeHook({ finish, loops, squares }: MatmulPlan): string {
+/** `store(i, m, n, batch, value)`, or of another name: one result, and what follows the dot. */
+export function storeHook({ finish, loops, squares }: MatmulPlan, name = "store"): string {
   const lines = [...finishLines(finish, loops, "i", "value"), ...(squares ? ["square_sum += value * value;"] : [])];
-  return `${finish.text}\n${fnText("store(i: u32, m: u32, n: u32, batch: u32, value: f32)", lines)}`;
+  return `${finish.text}\n${fnText(`${name}(i: u32, m: u32, n: u32, batch: u32, value: f32)`, lines)}`;
 }

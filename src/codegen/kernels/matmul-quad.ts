@@ -5,7 +5,7 @@
 import { evaluate, product, type Size } from "../../program/size.js";
 import { isMultiple } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import type { MatmulPlan } from "./matmul-plan.js";
+import { type MatmulPlan, storeHook } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
 import { foursOf } from "./matmul-subgroup.js";
 
@@ -29,72 +29,129 @@ export const quadTiles: readonly QuadTile[] = [
 
 export const quadName = ({ rows, blocks }: QuadTile): string => `quad-${rows}x${16 * blocks}`;
 
-/** Tiles that keep the cores of a CPU at work to the end. */
+const [small, large] = quadTiles as readonly [QuadTile, QuadTile];
+
+/** Tiles that keep the cores of a CPU at work to the end; fewer where numbers are read one by one, which the larger tile does less often. */
 const ENOUGH_TILES = 32;
+const ENOUGH_TILES_OF_NUMBERS = 8;
+
+function largeTiles({ shape, region }: MatmulPlan): number {
+  const at = (size: Size): number => evaluate(size, region.batch);
+  const sides = [shape.m, shape.n].map(({ range }) => Math.ceil(at(range) / large.rows));
+  return sides.reduce((a, b) => a * b, at(product(shape.batch.map((l) => l.range))));
+}
+
+const rowsOf = ({ shape, region }: MatmulPlan): number => evaluate(shape.m.range, region.batch);
 
 /** The tile that suits a product, by its size at the compile batch. */
-export function quadFor({ shape, region }: MatmulPlan): QuadTile {
-  const at = (size: Size): number => evaluate(size, region.batch);
-  const [rows, columns] = [at(shape.m.range), at(shape.n.range)];
-  const tiles = (side: number): number =>
-    at(product(shape.batch.map((l) => l.range))) * Math.ceil(rows / side) * Math.ceil(columns / side);
-  const [small, large] = quadTiles as readonly [QuadTile, QuadTile];
-  return rows > small.rows && tiles(large.rows) >= ENOUGH_TILES ? large : small;
+export const quadFor = (plan: MatmulPlan): QuadTile =>
+  rowsOf(plan) > small.rows && largeTiles(plan) >= ENOUGH_TILES ? large : small;
+
+/** Of few rows each number of B is read once by either tile. */
+const quadOfNumbersFor = (plan: MatmulPlan): QuadTile =>
+  rowsOf(plan) > small.rows / 2 && largeTiles(plan) >= ENOUGH_TILES_OF_NUMBERS ? large : small;
+
+/** How a text reads its operands and stores its results. */
+interface Access {
+  readonly name: string;
+  readonly what: string;
+  /** Lines of the text that are for this order of the operands. */
+  readonly lines: readonly string[];
+  /** A lane owns every fourth row; else four of sixteen side by side. */
+  readonly everyFourth: boolean;
+  /** Bindings that are read and written four numbers at a time. */
+  readonly vec4: readonly number[];
+  readonly consts: Readonly<Record<string, string>>;
+  readonly hooks: readonly string[];
+  /** The file that adds up what rides on the product. */
+  readonly sums: string;
 }
 
 /** The variant, none when the operands' order does not suit the form. */
 export function quadVariants(plan: MatmulPlan, tile: QuadTile): LoweredVariant[] {
   const fours = foursOf(plan);
   if (!fours) return [];
-  const { region, words, sizes, finish, riding, shape } = plan;
-  const { aBinding, bBinding } = shape;
+  const { finish, shape } = plan;
   const { aAlongK, bAlongK, store } = fours;
-  const { rows, blocks, parts } = tile;
-  // A lane owns every fourth row, or four of sixteen side by side.
-  const most = Math.min(rows, evaluate(shape.m.range, region.batch));
-  const tm = [4, 8, 16, 32].find((count) => count >= most && (aAlongK || count >= 16))!;
-  const squares = squareText(plan, "subgroup");
-  const lines = [
-    aAlongK ? "A_K_BY_K" : "A_M_BY_M",
-    bAlongK ? "B_K_BY_K" : "B_N_BY_N",
-    ...(parts === 2 ? ["EIGHT"] : []),
-    ...(isMultiple(shape.k.range, 4 * parts) ? [] : ["K_ENDS"]),
+  return [
+    quadText(plan, tile, {
+      name: quadName(tile),
+      what: "",
+      lines: [aAlongK ? "A_K_BY_K" : "A_M_BY_M", bAlongK ? "B_K_BY_K" : "B_N_BY_N"],
+      everyFourth: aAlongK,
+      vec4: [shape.aBinding, shape.bBinding, ...finish.bindings, ...store.vec4],
+      consts: { UNIT: "4u", A_ALONG_K: String(aAlongK), B_ALONG_K: String(bAlongK) },
+      hooks: [
+        fnText("load_a(four: u32) -> vec4f", [`return b${shape.aBinding}[four];`]),
+        fnText("load_b(four: u32) -> vec4f", [`return b${shape.bBinding}[four];`]),
+        store.hook,
+      ],
+      sums: "./kernels/matmul-quad-sums.wgsl",
+    }),
   ];
+}
+
+/** The same with numbers one by one, at any stride and of any shape: four k of a row are four loads. */
+export function quadOfNumbers(plan: MatmulPlan): LoweredVariant {
+  const { aBinding, bBinding } = plan.shape;
+  return quadText(plan, quadOfNumbersFor(plan), {
+    name: "subgroup-single-4",
+    what: ", numbers one by one",
+    lines: ["SINGLE"],
+    everyFourth: true,
+    vec4: [],
+    consts: { UNIT: "1u", A_ALONG_K: "true", B_ALONG_K: "true" },
+    hooks: [
+      fnText("number_a(i: u32) -> f32", [`return b${aBinding}[i];`]),
+      fnText("number_b(i: u32) -> f32", [`return b${bBinding}[i];`]),
+      storeHook(plan, "store_one"),
+      fnText("store(i: u32, m: u32, n: u32, batch: u32, value: vec4f)", [
+        "store_one(i, m, n, batch, value.x);",
+        ...["y", "z", "w"].map((part, j) => {
+          const [at, column] = [`i + ${j + 1}u * C_N`, `n + ${j + 1}u`];
+          return `if (${column} < N) { store_one(${at}, m, ${column}, batch, value.${part}); }`;
+        }),
+      ]),
+    ],
+    sums: "./kernels/matmul-sums.wgsl",
+  });
+}
+
+function quadText(plan: MatmulPlan, { rows, blocks, parts }: QuadTile, access: Access): LoweredVariant {
+  const { region, words, sizes, riding, shape } = plan;
+  const most = Math.min(rows, rowsOf(plan));
+  const tm = [4, 8, 16, 32].find((count) => count >= most && (access.everyFourth || count >= 16))!;
+  const squares = squareText(plan, "subgroup");
+  const lines = [...access.lines, ...(parts === 2 ? ["EIGHT"] : []), ...(isMultiple(shape.k.range, 4 * parts) ? [] : ["K_ENDS"])];
   const text = kernelText({
-    title: `matmul, subgroups of 4 that swap rows: ${tm} × ${16 * blocks} results each`,
+    title: `matmul, subgroups of 4 that swap rows: ${tm} × ${16 * blocks} results each${access.what}`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
-    vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
+    vec4: access.vec4,
     words,
     consts: {
+      S: "4u",
       TM: `${tm}u`,
+      TN: `${16 * blocks}u`,
       OWN: `${tm / 4}u`,
       NV: `${blocks}u`,
       COLUMNS: `${4 * blocks}u`,
       PARTS: `${parts}u`,
       ...Object.fromEntries(lines.map((name) => [name, "true"])),
-      A_ALONG_K: String(aAlongK),
-      B_ALONG_K: String(bAlongK),
-      SUM_A: riding.consts.SUM_A!,
+      ...access.consts,
+      ...riding.consts,
       ...squares.consts,
     },
     sizes,
-    hooks: [
-      fnText("load_a(four: u32) -> vec4f", [`return b${aBinding}[four];`]),
-      fnText("load_b(four: u32) -> vec4f", [`return b${bBinding}[four];`]),
-      ...squares.hooks,
-      store.hook,
-      riding.hooks,
-    ].join("\n"),
+    hooks: [...access.hooks, ...squares.hooks, riding.hooks].join("\n"),
     file: "./kernels/matmul-quad.wgsl",
+    libraries: [access.sums],
   });
-  return [
-    {
-      name: quadName(tile),
-      requires: { features: ["subgroups"], subgroupSize: 4 },
-      workgroupSize: 4,
-      tile: [16 * blocks, tm, 1, 1],
-      text,
-    },
-  ];
+  return {
+    name: access.name,
+    requires: { features: ["subgroups"], subgroupSize: 4 },
+    workgroupSize: 4,
+    tile: [16 * blocks, tm, 1, 1],
+    text,
+  };
 }

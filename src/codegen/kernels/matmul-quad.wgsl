@@ -7,7 +7,7 @@
 // Where a subgroup is a vector of four, a vec4 is four vectors, one for each of its numbers, and turning it costs nothing; a lane's own
 // address makes any load or store one of a single number after the other. So what counts is how few numbers are loaded, and that a swap in
 // the quad is one instruction where a broadcast is eight. Sums are numbers of their own: drivers keep four products of one in a register.
-// Addresses of A and B count fours.
+// Addresses of A and B count fours, UNIT; or single numbers (SINGLE) where operands lie at any stride: each k of a vec4 is a load then.
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let tiles_n = (N + 16u * NV - 1u) / (16u * NV);
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   var a_at: array<u32, OWN>;
   for (var q = 0u; q < OWN; q++) { // unroll
     if (A_ALONG_K) {
-      a_at[q] = (a_base + min(m0 + lane + 4u * q, M - 1u) * A_M) / 4u;
+      a_at[q] = (a_base + min(m0 + lane + 4u * q, M - 1u) * A_M) / UNIT;
     } else {
       a_at[q] = (a_base + min(m0 + 4u * (lane + q / 4u * 4u), M - 4u)) / 4u;
     }
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   for (var v = 0u; v < NV; v++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll
       if (B_ALONG_K) {
-        b_at[4u * v + j] = (b_base + min(n0 + 16u * v + j, N - 1u) * B_N) / 4u;
+        b_at[4u * v + j] = (b_base + min(n0 + 16u * v + j, N - 1u) * B_N) / UNIT;
       } else {
         b_at[4u * v + j] = (b_base + min(n0 + 16u * v, N - 4u)) / 4u;
       }
@@ -45,8 +45,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
 
   var sum: array<f32, TM * COLUMNS>;
   // Nothing is divided inside the loop: a division of vectors is one for each lane.
-  let a_step = A_K / 4u;
-  let b_step = B_K / 4u;
+  let a_step = A_K / UNIT;
+  let b_step = B_K / UNIT;
   let steps = (K + 4u * PARTS - 1u) / (4u * PARTS);
   for (var step = 0u; step < steps; step++) {
     var a: array<vec4f, OWN * PARTS>;
@@ -56,6 +56,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       for (var q = 0u; q < OWN; q++) { // unroll // where A_K_BY_K
         a[OWN * h + q] = load_a(a_at[q] + four); // where A_K_BY_K
       } // where A_K_BY_K
+      for (var q = 0u; q < OWN; q++) { // unroll // where SINGLE
+        let at = a_at[q] + 4u * four * a_step; // where SINGLE
+        a[OWN * h + q] = vec4f(number_a(at), number_a(at + a_step), number_a(at + 2u * a_step), number_a(at + 3u * a_step)); // where SINGLE
+      } // where SINGLE
       for (var q = 0u; q < OWN; q += 4u) { // unroll // where A_M_BY_M
         let t0 = load_a(a_at[q] + 4u * four * a_step); // where A_M_BY_M
         let t1 = load_a(a_at[q] + (4u * four + 1u) * a_step); // where A_M_BY_M
@@ -69,6 +73,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       for (var j = 0u; j < COLUMNS; j++) { // unroll // where B_K_BY_K
         b[COLUMNS * h + j] = load_b(b_at[j] + four); // where B_K_BY_K
       } // where B_K_BY_K
+      for (var j = 0u; j < COLUMNS; j++) { // unroll // where SINGLE
+        let at = b_at[j] + 4u * four * b_step; // where SINGLE
+        b[COLUMNS * h + j] = vec4f(number_b(at), number_b(at + b_step), number_b(at + 2u * b_step), number_b(at + 3u * b_step)); // where SINGLE
+      } // where SINGLE
       for (var j = 0u; j < COLUMNS; j += 4u) { // unroll // where B_N_BY_N
         let t0 = load_b(b_at[j] + 4u * four * b_step); // where B_N_BY_N
         let t1 = load_b(b_at[j] + (4u * four + 1u) * b_step); // where B_N_BY_N
@@ -79,13 +87,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         b[COLUMNS * h + j + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z); // where B_N_BY_N
         b[COLUMNS * h + j + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w); // where B_N_BY_N
       } // where B_N_BY_N
-      // What was read behind the last k counts as zero, whatever it is.
-      let inside = vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K); // where K_ENDS
+      // What was read behind the last k counts as zero, whatever it is: by its bits, which is one instruction where a select is three.
+      let inside = select(vec4u(), vec4u(0xffffffffu), vec4u(4u * four) + vec4u(0u, 1u, 2u, 3u) < vec4u(K)); // where K_ENDS
       for (var q = 0u; q < OWN; q++) { // unroll // where K_ENDS
-        a[OWN * h + q] = select(vec4f(), a[OWN * h + q], inside); // where K_ENDS
+        a[OWN * h + q] = bitcast<vec4f>(bitcast<vec4u>(a[OWN * h + q]) & inside); // where K_ENDS
       } // where K_ENDS
       for (var j = 0u; j < COLUMNS; j++) { // unroll // where K_ENDS
-        b[COLUMNS * h + j] = select(vec4f(), b[COLUMNS * h + j], inside); // where K_ENDS
+        b[COLUMNS * h + j] = bitcast<vec4f>(bitcast<vec4u>(b[COLUMNS * h + j]) & inside); // where K_ENDS
       } // where K_ENDS
     }
     for (var q = 0u; q < OWN; q++) { // unroll
@@ -113,37 +121,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       );
     }
   }
-  for (var v = 0u; v < NV; v++) { // unroll
-    let n = n0 + 16u * v;
-    if (n < N) {
-      for (var r = 0u; r < TM; r++) {
-        // Its r-th row this lane had from the one that differs from it by r % 4.
-        let m = m0 + select((r & ~15u) + 4u * ((r & 3u) ^ lane) + ((r >> 2u) & 3u), r ^ lane, A_ALONG_K);
-        if (m < M) {
-          store(c_base + m * C_M + n, m, n, batch, row[r * NV + v]);
-        }
-      }
+  // A store, and what follows the product, stands once.
+  for (var i = 0u; i < TM * NV; i++) {
+    let n = n0 + 16u * (i % NV);
+    let r = i / NV;
+    // Its r-th row this lane had from the one that differs from it by r % 4.
+    let m = m0 + select((r & ~15u) + 4u * ((r & 3u) ^ lane) + ((r >> 2u) & 3u), r ^ lane, A_ALONG_K);
+    if (m < M && n < N) {
+      store(c_base + m * C_M + n * C_N, m, n, batch, row[i]);
     }
   }
-  // The sums of A over k ride along in the first tile of columns.
-  if (SUM_A && tile % tiles_n == 0u) {
-    for (var q = 0u; q < OWN; q += 4u) { // unroll
-      var total = vec4f();
-      for (var start = 0u; start < K; start += 64u) {
-        var block = vec4f();
-        for (var k = start; k < min(start + 64u, K); k++) {
-          block += load_a(a_at[q] + k * a_step);
-        }
-        total += block;
-      }
-      let m = m0 + 4u * (lane + q);
-      if (m < M) {
-        store_sum_a(m, batch, total.x);
-        store_sum_a(m + 1u, batch, total.y);
-        store_sum_a(m + 2u, batch, total.z);
-        store_sum_a(m + 3u, batch, total.w);
-      }
-    }
-  }
+  ride_sums(m0, n0 - 4u * lane, lane, a_base, b_base, batch);
   keep_squares(tile, tiles_n * tiles_m * BATCH0 * BATCH1, lane); // where SQUARES
 }

@@ -5,6 +5,7 @@
 import { evaluate } from "../../program/size.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
 import { type MatmulPlan, storeHook } from "./matmul-plan.js";
+import { quadOfNumbers } from "./matmul-quad.js";
 import { squareText } from "./matmul-squares.js";
 
 /** Widths of subgroups that are a CPU's vector, and the most rows whose sums suit its registers (see matmul-subgroup.ts). */
@@ -15,9 +16,11 @@ const MOST_ROWS: ReadonlyMap<number, number> = new Map([
 /** Columns of a lane. */
 const COLUMNS = 4;
 
-/** The variants for all widths: there is no product that it does not suit. */
-export const singleTiles = (plan: MatmulPlan): LoweredVariant[] =>
-  [...MOST_ROWS].map(([s, most]) => singleTile(plan, s, Math.min(most, evaluate(plan.shape.m.range, plan.region.batch))));
+/** The variants for all widths, of which four lanes swap rows: there is no product that it does not suit. */
+export const singleTiles = (plan: MatmulPlan): LoweredVariant[] => [
+  quadOfNumbers(plan),
+  ...[...MOST_ROWS].map(([s, most]) => singleTile(plan, s, Math.min(most, evaluate(plan.shape.m.range, plan.region.batch)))),
+];
 
 /** `rows`: how many there are to make, which become whole vectors. */
 function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
@@ -33,20 +36,21 @@ function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
       S: `${s}u`,
       TM: `${tm}u`,
       COLUMNS: `${COLUMNS}u`,
+      TN: `${COLUMNS * s}u`,
       A_LOADS: `${Math.ceil(tm / s)}u`,
       ...riding.consts,
       ...squares.consts,
     },
     sizes,
     hooks: [
-      fnText("load_a(i: u32) -> f32", [`return b${shape.aBinding}[i];`]),
-      fnText("load_b(i: u32) -> f32", [`return b${shape.bBinding}[i];`]),
+      fnText("number_a(i: u32) -> f32", [`return b${shape.aBinding}[i];`]),
+      fnText("number_b(i: u32) -> f32", [`return b${shape.bBinding}[i];`]),
       ...squares.hooks,
       storeHook(plan),
       riding.hooks,
     ].join("\n"),
     file: "./kernels/matmul-single.wgsl",
-    libraries: ["./kernels/matmul-bands.wgsl"],
+    libraries: ["./kernels/matmul-bands.wgsl", "./kernels/matmul-sums.wgsl"],
   });
   return {
     name: `subgroup-single-${s}`,

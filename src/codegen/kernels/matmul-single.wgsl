@@ -1,9 +1,9 @@
 // matmul-single: C[m,n] = Σk A[m,k] · B[k,n] by subgroups as in matmul-subgroup.wgsl, one number at a time: any strides, any sizes. One subgroup
-// of S lanes makes TM rows of COLUMNS · S columns: a lane has every S-th column and loads every S-th row of A, which is handed round. Rows and
+// of S lanes makes TM rows of TN = COLUMNS · S columns: a lane has every S-th column and loads every S-th row of A, which is handed round. Rows and
 // columns past the edge are read again from the last and not stored.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let tiles_n = (N + COLUMNS * S - 1u) / (COLUMNS * S);
+  let tiles_n = (N + TN - 1u) / (TN);
   let tiles_m = (M + TM - 1u) / TM;
   let tile = group_id(wid);
   if (tile >= tiles_n * tiles_m * BATCH0 * BATCH1) {
@@ -12,7 +12,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let batch = tile / (tiles_n * tiles_m);
   let place = tile_place(tile % (tiles_n * tiles_m), tiles_m, tiles_n);
   let m0 = place.x * TM;
-  let n0 = place.y * COLUMNS * S;
+  let n0 = place.y * TN;
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
@@ -31,11 +31,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   for (var k = 0u; k < K; k++) {
     var a: array<f32, A_LOADS>;
     for (var q = 0u; q < A_LOADS; q++) { // unroll
-      a[q] = load_a(a_at[q] + a_k);
+      a[q] = number_a(a_at[q] + a_k);
     }
     var b: array<f32, COLUMNS>;
     for (var j = 0u; j < COLUMNS; j++) { // unroll
-      b[j] = load_b(b_at[j] + b_k);
+      b[j] = number_b(b_at[j] + b_k);
     }
     for (var r = 0u; r < TM; r++) { // unroll
       let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S);
@@ -48,36 +48,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   }
   // A store stands once, for what it is to a driver of CPU vectors (matmul-subgroup.wgsl).
   for (var m = m0; m < min(m0 + TM, M); m++) {
-    for (var n = n0 + lane; n < min(n0 + COLUMNS * S, N); n += S) {
+    for (var n = n0 + lane; n < min(n0 + TN, N); n += S) {
       store(c_base + m * C_M + n * C_N, m, n, batch, sum[(m - m0) * COLUMNS + (n - n0) / S]);
     }
   }
-  // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
-  if (SUM_A && n0 == 0u) {
-    for (var m = m0 + lane; m < min(m0 + TM, M); m += S) {
-      var total = 0.0;
-      for (var start = 0u; start < K; start += 64u) {
-        var block = 0.0;
-        for (var k = start; k < min(start + 64u, K); k++) {
-          block += load_a(a_base + m * A_M + k * A_K);
-        }
-        total += block;
-      }
-      store_sum_a(m, batch, total);
-    }
-  }
-  if (SUM_B && m0 == 0u) {
-    for (var n = n0 + lane; n < min(n0 + COLUMNS * S, N); n += S) {
-      var total = 0.0;
-      for (var start = 0u; start < K; start += 64u) {
-        var block = 0.0;
-        for (var k = start; k < min(start + 64u, K); k++) {
-          block += load_b(b_base + n * B_N + k * B_K);
-        }
-        total += block;
-      }
-      store_sum_b(n, batch, total);
-    }
-  }
+  ride_sums(m0, n0, lane, a_base, b_base, batch);
   keep_squares(tile, tiles_n * tiles_m * BATCH0 * BATCH1, lane); // where SQUARES
 }

@@ -87,7 +87,7 @@ export const matmulChoices: readonly Design[] = [
   })),
   {
     name: "subgroup-single",
-    doc: "rows handed round a subgroup, numbers one by one: any shape, where a CPU's subgroup is wider than four",
+    doc: "rows handed round a subgroup, numbers one by one: any shape, on a CPU",
     onVectors: true,
     variants: singleTiles,
   },
