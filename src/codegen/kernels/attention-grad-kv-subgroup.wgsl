@@ -1,5 +1,5 @@
 // attention_grad_kv by subgroups (see attention-lanes.wgsl): own rows are keys, and the others queries. w = exp(score − lse), dv = Σ w · do,
-// ds = w (do · v − do · o), dk = Σ ds · q.
+// ds = w (do · v − delta), dk = Σ ds · q.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let group = group_id(wid);
@@ -30,15 +30,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       q[c] = number_q(at_q, c * S + lane);
     }
     let at_do = start_do(batch, query);
-    let at_o = start_o(batch, query);
     var d: array<f32, PART_B>;
-    var part = 0.0;
     for (var c = 0u; c < PART_B; c++) { // unroll
       d[c] = number_do(at_do, c * S + lane);
-      part += d[c] * number_o(at_o, c * S + lane);
     }
-    let along = whole_sum(part);
     let lse = load_lse(batch, query);
+    let delta = load_delta(batch, query);
     for (var g = 0u; g < GROUPS; g++) { // unroll
       var score = array<f32, S>();
       for (var r = 0u; r < S; r++) { // unroll
@@ -53,7 +50,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         }
       }
       let weights = exp(across(lane, score) - lse);
-      let ds = weights * (across(lane, dw) - along) * SCALE;
+      let ds = weights * (across(lane, dw) - delta) * SCALE;
       for (var r = 0u; r < S; r++) { // unroll
         let w = subgroupBroadcast(weights, r);
         for (var c = 0u; c < PART_B; c++) { // unroll

@@ -1,4 +1,5 @@
-// attention_grad_q by subgroups (see attention-lanes.wgsl): along the keys again. w = exp(score − lse), ds = w (do · v − do · o), dq = Σ ds · k.
+// attention_grad_q by subgroups (see attention-lanes.wgsl): along the keys again. w = exp(score − lse), ds = w (do · v − delta), dq = Σ ds · k,
+// delta = Σ do · o.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let group = group_id(wid);
@@ -10,7 +11,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   var own_q: array<f32, TM * PART_A>;
   var own_do: array<f32, TM * PART_B>;
   // Of each own row in its lane, as the scores.
-  var along: array<f32, GROUPS>;
+  var delta: array<f32, GROUPS>;
   var lse: array<f32, GROUPS>;
   for (var r = 0u; r < ROWS; r++) {
     let row = min(mine + r, QUERIES - 1u);
@@ -28,7 +29,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
     let whole = whole_sum(part);
     let here = lane == r % S;
-    along[r / S] = select(along[r / S], whole, here);
+    delta[r / S] = select(delta[r / S], whole, here);
     lse[r / S] = select(lse[r / S], load_lse(batch, row), here);
   }
   var sum: array<f32, TM * PART_A>;
@@ -56,7 +57,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
           dw[r] += own_do[(g * S + r) * PART_B + c] * v[c];
         }
       }
-      let ds = exp(across(lane, score) - lse[g]) * (across(lane, dw) - along[g]) * SCALE;
+      let ds = exp(across(lane, score) - lse[g]) * (across(lane, dw) - delta[g]) * SCALE;
       for (var r = 0u; r < S; r++) { // unroll
         let w = subgroupBroadcast(ds, r);
         for (var c = 0u; c < PART_A; c++) { // unroll
@@ -66,9 +67,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
   }
   for (var row = mine; row < min(mine + TM, QUERIES); row++) {
+    let r = row - mine;
+    let whole = subgroupShuffle(delta[r / S], r % S);
+    if (lane == 0u) {
+      store_delta(batch, row, whole);
+    }
     let start = start_dq(batch, row);
     for (var c = 0u; c < PART_A; c++) { // unroll
-      put_dq(start, c * S + lane, sum[(row - mine) * PART_A + c]);
+      put_dq(start, c * S + lane, sum[r * PART_A + c]);
     }
   }
 }

@@ -24,6 +24,7 @@ const places: Record<string, readonly Role[]> = {
   v: ["batch", "key", "own"],
   o: ["batch", "query", "own"],
   lse: ["batch", "query"],
+  delta: ["batch", "query"],
   do: ["batch", "query", "own"],
   dq: ["batch", "query", "over"],
   dk: ["batch", "key", "over"],
@@ -40,7 +41,7 @@ export interface OpForm {
 /** Results and file of each op. */
 export const forms: Record<string, OpForm> = {
   attention: { outputs: ["o", "lse"], file: "attention", along: "query" },
-  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query" },
+  attention_grad_q: { outputs: ["dq", "delta"], file: "attention-grad-q", along: "query" },
   attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key" },
 };
 
