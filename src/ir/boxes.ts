@@ -112,7 +112,10 @@ const attentionGradQ: Rule = ({ attrs, output, box, inputs, results }) => {
   // The sum of o times its gradient needs no key: one of them does.
   const key = attrs.key as readonly string[];
   const one = (i: number): Box => looks[i]!.map((span, j) => (key.includes(inputs[i]!.axes[j]!) ? { from: 0, size: 1 } : span));
-  return { gives: byName(results[output]!, box, axes, over), looks: output === 1 ? looks.with(1, one(1)).with(2, one(2)) : looks };
+  return {
+    gives: byName(results[output]!, box, axes, over),
+    looks: output === 1 ? looks.with(1, one(1)).with(2, one(2)) : looks,
+  };
 };
 
 const attentionGradKV: Rule = ({ attrs, output, box, inputs, results }) => {

@@ -5,10 +5,12 @@
  * query, delta = Σ do · o, the first hands to the second.
  */
 import { mul as mulSize, product, type Size, sameSize } from "../../program/size.js";
+import type { Value } from "../graph.js";
 import { printType, sizeOf, type TensorType } from "../types.js";
 import { arrange } from "./contract.js";
-import { type AnyOp, type Dense, declareOp, defineOp, type EvalContext } from "./op.js";
-import { gatherStrided, stridesOf } from "./shape.js";
+import { mul } from "./elementwise.js";
+import { type AnyOp, type Dense, declareOp, defineOp, type Emit, type EvalContext } from "./op.js";
+import { gatherStrided, stridesOf, sum } from "./shape.js";
 
 type Names = readonly string[];
 interface Attrs {
@@ -169,6 +171,8 @@ function cost([q, k, v]: readonly TensorType[], attrs: Attrs, ofWidth: number, o
   return { macs, flops: mulSize(macs, 2) };
 }
 
+const sumOver = (b: Emit, x: Value, over: Names): Value => (over.length === 0 ? x : sum(b, x, { over }));
+
 const refuses = { nondifferentiable: "second derivatives of attention are not there yet", refuses: true };
 const qkv = [t("b h token w", 2, 2, 5, 8), t("b h key w", 2, 2, 7, 8), t("b h key w", 2, 2, 7, 8)] as const;
 const [o, ofQueries] = [t("b h token w", 2, 2, 5, 8), t("b h token", 2, 2, 5)];
@@ -185,8 +189,11 @@ export const attentionOps: readonly AnyOp[] = [
       return typeof types === "string" ? types : [types.o, types.lse];
     },
     eval: evalAttention,
-    vjp: (b, { dy, inputs, outputs: [o, lse] }, a) => {
-      const [dq, delta] = b.emit("attention_grad_q", [...inputs, o!, lse!, dy], a);
+    vjp: (b, { dy, inputs, outputs: [o, lse], wanted }, a) => {
+      // Where nobody asks for dq, only what comes with it is found.
+      const [dq, delta] = wanted[0]
+        ? b.emit("attention_grad_q", [...inputs, o!, lse!, dy], a)
+        : [undefined, sumOver(b, mul(b, o!, dy), o!.type.axes.slice(lse!.type.axes.length))];
       return [dq, ...b.emit("attention_grad_kv", [...inputs, lse!, delta!, dy], a)];
     },
     cost: (inputs, _outputs, a) => cost(inputs, a, 1, 1),
@@ -196,6 +203,7 @@ export const attentionOps: readonly AnyOp[] = [
       { inputs: [t("token w", 17, 6), t("key w", 50, 6), t("key value", 50, 3)], attrs },
       { inputs: [t("b token h w", 2, 3, 2, 4), t("b key h w", 2, 3, 2, 4), t("b key h w", 2, 3, 2, 4)], attrs },
       { inputs: [t("i j w", 3, 4, 5), t("m n w", 2, 3, 5), t("m n w", 2, 3, 5)], attrs: { ...attrs, key: ["m", "n"] } },
+      { inputs: [t("token w", 5, 3), t("key w", 7, 3), t("key", 7)], attrs },
     ],
   }),
   defineOp(attentionGradQ, {
