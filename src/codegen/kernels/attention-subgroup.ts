@@ -15,7 +15,7 @@ export const CPU_WIDTHS = [4, 8, 16];
 const MOST_COLUMNS_OF_LANE = 32;
 const MOST_NUMBERS_OF_LANE = 320;
 
-/** Most own rows: more would load less for each, but the loop of grad-kv is as fast as it gets with 16, and all texts grow with them. */
+/** Most own rows: more load less for each and are longer text. grad-kv, of twice as many arrays, falls out of a CPU's nearest memory. */
 const MOST_ROWS: Readonly<Record<string, number>> = { attention: 16, attention_grad_q: 32, attention_grad_kv: 16 };
 
 /**
