@@ -105,10 +105,17 @@ const attention: Rule = ({ attrs, output, box, inputs, results }) => {
   return { gives: box, looks: [byName(q, box, axes, over), byName(k, box, axes, over), column] };
 };
 
-const attentionGradQ: Rule = ({ attrs, box, inputs, results }) => {
-  const { axes } = results[0]!;
+const attentionGradQ: Rule = ({ attrs, output, box, inputs, results }) => {
+  const { axes } = results[output]!;
   const over = attrs.over as readonly string[];
-  return { gives: byName(results[0]!, box, axes, over), looks: inputs.map((x) => byName(x, box, axes, over)) };
+  const looks = inputs.map((x) => byName(x, box, axes, over));
+  // The sum of o times its gradient needs no key: one of them does.
+  const key = attrs.key as readonly string[];
+  const one = (i: number): Box => looks[i]!.map((span, j) => (key.includes(inputs[i]!.axes[j]!) ? { from: 0, size: 1 } : span));
+  return {
+    gives: byName(results[output]!, box, axes, over),
+    looks: output === 1 ? looks.with(1, one(1)).with(2, one(2)) : looks,
+  };
 };
 
 const attentionGradKV: Rule = ({ attrs, output, box, inputs, results }) => {

@@ -59,10 +59,11 @@ function adjoint(b: Builder, nodes: readonly Node[], loss: Value, wrt: readonly 
       continue;
     }
     b.loc = node.loc;
-    const grads = row.vjp(b, { dy, inputs: node.inputs, output, outputs: node.outputs }, node.attrs);
+    const wanted = node.inputs.map((v) => active.has(v));
+    const grads = row.vjp(b, { dy, inputs: node.inputs, output, outputs: node.outputs, wanted }, node.attrs);
     node.inputs.forEach((v, i) => {
       const g = grads[i];
-      if (!g || !active.has(v)) return;
+      if (!g || !wanted[i]) return;
       const sofar = cotangent.get(v);
       cotangent.set(v, sofar ? add(b, sofar, g) : g);
     });

@@ -88,8 +88,8 @@ const reduce =
     g.emit(op, [x], { over: subset(g, x.type.axes) });
   };
 
-/** Attention of a value to itself under another name of its row axis, and a gradient on what it gives. */
-function attentionOn(g: Grower, gradient?: string): void {
+/** Attention of a value to itself under another name of its row axis, and gradients on what it gives. */
+function attentionOn(g: Grower, gradient?: "q" | "kv"): void {
   const x = g.value((v) => v.type.axes.length >= 2 && v.type.dtype === "f32" && typeof v.type.shape.at(-1) === "number");
   const q = small(g, x);
   const [row, width] = [q.type.axes.at(-2)!, q.type.axes.at(-1)!];
@@ -97,8 +97,11 @@ function attentionOn(g: Grower, gradient?: string): void {
   const attrs = { over: [width], key: ["key of it"], scale: 0.5 };
   const o = g.emit("attention", [q, k, k], attrs);
   if (!gradient) return;
-  const node = g.builder.nodes.at(-1)!;
-  g.emit(gradient, [q, k, k, o, node.outputs[1]!, partner(g, o)], attrs);
+  const second = (): Value => g.builder.nodes.at(-1)!.outputs[1]!;
+  const lse = second();
+  const dy = partner(g, o);
+  g.emit("attention_grad_q", [q, k, k, o, lse, dy], attrs);
+  if (gradient === "kv") g.emit("attention_grad_kv", [q, k, k, lse, second(), dy], attrs);
 }
 
 const special: Readonly<Record<string, Propose>> = {
@@ -131,8 +134,8 @@ const special: Readonly<Record<string, Propose>> = {
     g.emit("normalize_grad", [partner(g, x), x], { over: g.chance(0.6) ? known.slice(-1) : subset(g, known), eps: 0.1 });
   },
   attention: (g) => attentionOn(g),
-  attention_grad_q: (g) => attentionOn(g, "attention_grad_q"),
-  attention_grad_kv: (g) => attentionOn(g, "attention_grad_kv"),
+  attention_grad_q: (g) => attentionOn(g, "q"),
+  attention_grad_kv: (g) => attentionOn(g, "kv"),
   // The sum of its parts: which part holds what, a kernel decides by itself.
   sum_of_squares: (g) => {
     const known = g.pool.filter((v) => v.type.dtype === "f32" && v.type.shape.every((n) => typeof n === "number"));

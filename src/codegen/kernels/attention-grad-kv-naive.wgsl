@@ -1,4 +1,4 @@
-// attention_grad_kv, naive: one thread a key. w = exp(score − lse), dv = Σ w · do, ds = w (do · v − do · o), dk = Σ ds · q.
+// attention_grad_kv, naive: one thread a key. w = exp(score − lse), dv = Σ w · do, ds = w (do · v − delta), dk = Σ ds · q.
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let i = group_id(wid) * THREADS + lid;
@@ -15,10 +15,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       s += load_q(batch, query, c) * load_k(batch, key, c);
     }
     let w = exp(s * SCALE - load_lse(batch, query));
-    var d = 0.0;
+    var d = -load_delta(batch, query);
     for (var c = 0u; c < OWN; c++) {
       let g = load_do(batch, query, c);
-      d += g * (load_v(batch, key, c) - load_o(batch, query, c));
+      d += g * load_v(batch, key, c);
       sum_v[c] += w * g;
     }
     for (var c = 0u; c < OVER; c++) {

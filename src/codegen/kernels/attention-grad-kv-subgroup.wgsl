@@ -1,5 +1,5 @@
 // attention_grad_kv by subgroups (see attention-lanes.wgsl): own rows are keys, and the others queries. w = exp(score − lse), dv = Σ w · do,
-// ds = w (do · v − do · o), dk = Σ ds · q.
+// ds = w (do · v − delta), dk = Σ ds · q.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let group = group_id(wid);
@@ -10,35 +10,30 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let mine = (group % blocks(KEYS)) * TM;
   var own_k: array<f32, TM * PART_A>;
   var own_v: array<f32, TM * PART_B>;
+  let at_k = place_k(batch);
+  let at_v = place_v(batch);
   for (var r = 0u; r < ROWS; r++) {
     let row = min(mine + r, KEYS - 1u);
-    let at_k = start_k(batch, row);
+    let k = row_k(at_k, row, lane);
     for (var c = 0u; c < PART_A; c++) { // unroll
-      own_k[r * PART_A + c] = number_k(at_k, c * S + lane) * SCALE;
+      own_k[r * PART_A + c] = k[c] * SCALE;
     }
-    let at_v = start_v(batch, row);
+    let v = row_v(at_v, row, lane);
     for (var c = 0u; c < PART_B; c++) { // unroll
-      own_v[r * PART_B + c] = number_v(at_v, c * S + lane);
+      own_v[r * PART_B + c] = v[c];
     }
   }
   var sum_k: array<f32, TM * PART_A>;
   var sum_v: array<f32, TM * PART_B>;
+  let at_q = place_q(batch);
+  let at_do = place_do(batch);
+  let at_lse = place_lse(batch);
+  let at_delta = place_delta(batch);
   for (var query = 0u; query < QUERIES; query++) {
-    let at_q = start_q(batch, query);
-    var q: array<f32, PART_A>;
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      q[c] = number_q(at_q, c * S + lane);
-    }
-    let at_do = start_do(batch, query);
-    let at_o = start_o(batch, query);
-    var d: array<f32, PART_B>;
-    var part = 0.0;
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      d[c] = number_do(at_do, c * S + lane);
-      part += d[c] * number_o(at_o, c * S + lane);
-    }
-    let along = whole_sum(part);
-    let lse = load_lse(batch, query);
+    let q = row_q(at_q, query, lane);
+    let d = row_do(at_do, query, lane);
+    let lse = number_lse(at_lse, query);
+    let delta = number_delta(at_delta, query);
     for (var g = 0u; g < GROUPS; g++) { // unroll
       var score = array<f32, S>();
       for (var r = 0u; r < S; r++) { // unroll
@@ -53,7 +48,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         }
       }
       let weights = exp(across(lane, score) - lse);
-      let ds = weights * (across(lane, dw) - along) * SCALE;
+      let ds = weights * (across(lane, dw) - delta) * SCALE;
       for (var r = 0u; r < S; r++) { // unroll
         let w = subgroupBroadcast(weights, r);
         for (var c = 0u; c < PART_B; c++) { // unroll
@@ -68,14 +63,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
+  let at_dk = place_dk(batch);
+  let at_dv = place_dv(batch);
   for (var row = mine; row < min(mine + TM, KEYS); row++) {
-    let start_of_k = start_dk(batch, row);
-    let start_of_v = start_dv(batch, row);
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      put_dk(start_of_k, c * S + lane, sum_k[(row - mine) * PART_A + c]);
-    }
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      put_dv(start_of_v, c * S + lane, sum_v[(row - mine) * PART_B + c]);
-    }
+    put_dk(at_dk, row, lane, &sum_k, (row - mine) * PART_A);
+    put_dv(at_dv, row, lane, &sum_v, (row - mine) * PART_B);
   }
 }

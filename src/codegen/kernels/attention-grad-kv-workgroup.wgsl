@@ -1,5 +1,5 @@
 // attention_grad_kv: keys go along the queries, by blocks (attention-products.wgsl). w = exp(score − lse), dv = Σ w · do,
-// ds = w (do · v − do · o), dk = Σ ds · q.
+// ds = w (do · v − delta), dk = Σ ds · q.
 fn start_own(second: bool, batch: u32, row: u32) -> u32 {
   if (second) {
     return start_v(batch, min(row, KEYS - 1u));
@@ -28,27 +28,6 @@ fn vector_other(second: bool, start: u32, c: u32) -> vec4f {
   return vector_q(start, c);
 }
 
-// do · o of the four queries that a column has of a block: a row of threads finds those of every WY-th column, neighbours read neighbouring
-// vectors.
-fn along_of(along: ptr<function, vec4f>, batch: u32, first: u32, lid: u32) {
-  let column = lid % WX;
-  for (var of_column = lid / WX; of_column < WX; of_column += WY) {
-    var found = vec4f();
-    for (var j = 0u; j < 4u; j++) { // unroll
-      let query = min(first + of_column + WX * j, QUERIES - 1u);
-      let start_g = start_do(batch, query);
-      let start_of_o = start_o(batch, query);
-      for (var c = 0u; c < PART; c++) { // unroll
-        found[j] += dot(vector_do(start_g, c * WX + column), vector_o(start_of_o, c * WX + column));
-      }
-    }
-    keep(of_column, column, found);
-  }
-  workgroupBarrier();
-  *along = sum_of_line(column);
-  workgroupBarrier();
-}
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let group = group_id(wid);
@@ -61,15 +40,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let row = lid / WX;
   var sum_k = array<vec4f, SUMS>();
   var sum_v = array<vec4f, SUMS>();
-  var along = vec4f();
   var w = array<vec4f, RESULTS>();
   var d = array<vec4f, RESULTS>();
   for (var first = 0u; first < QUERIES; first += BLOCK) {
-    along_of(&along, batch, first, lid);
     let queries = within(first, column, QUERIES);
     var lse = vec4f();
+    var delta = vec4f();
     for (var j = 0u; j < 4u; j++) { // unroll
-      lse[j] = load_lse(batch, min(first + column + WX * j, QUERIES - 1u));
+      let query = min(first + column + WX * j, QUERIES - 1u);
+      lse[j] = load_lse(batch, query);
+      delta[j] = load_delta(batch, query);
     }
     products(&w, false, A, batch, mine, first, lid);
     for (var r = 0u; r < RESULTS; r++) { // unroll
@@ -78,7 +58,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     weighted(&sum_v, w, true, batch, first, QUERIES, lid);
     products(&d, true, B, batch, mine, first, lid);
     for (var r = 0u; r < RESULTS; r++) { // unroll
-      w[r] *= d[r] - along;
+      w[r] *= d[r] - delta;
     }
     weighted(&sum_k, w, false, batch, first, QUERIES, lid);
   }

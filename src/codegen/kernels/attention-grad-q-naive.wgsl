@@ -1,4 +1,4 @@
-// attention_grad_q, naive: one thread a query. w = exp(score − lse), ds = w (do · v − do · o), dq = Σ ds · k.
+// attention_grad_q, naive: one thread a query. w = exp(score − lse), ds = w (do · v − delta), dq = Σ ds · k, delta = Σ do · o.
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let i = group_id(wid) * THREADS + lid;
@@ -30,4 +30,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   for (var c = 0u; c < OVER; c++) {
     store_dq(batch, query, c, sum[c] * SCALE);
   }
+  store_delta(batch, query, delta);
 }

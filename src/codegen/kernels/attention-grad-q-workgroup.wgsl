@@ -1,4 +1,5 @@
-// attention_grad_q: along the keys again, by blocks (attention-products.wgsl). w = exp(score − lse), ds = w (do · v − do · o), dq = Σ ds · k.
+// attention_grad_q: along the keys again, by blocks (attention-products.wgsl). w = exp(score − lse), ds = w (do · v − delta), dq = Σ ds · k,
+// delta = Σ do · o.
 fn start_own(second: bool, batch: u32, row: u32) -> u32 {
   if (second) {
     return start_do(batch, min(row, QUERIES - 1u));
@@ -37,8 +38,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let mine = (group % blocks(QUERIES)) * OWNERS;
   let column = lid % WX;
   let row = lid / WX;
-  // do · o of own rows: neighbours read neighbouring vectors.
-  var along = array<vec4f, ROWS_A>();
+  // Of own rows: neighbours read neighbouring vectors.
+  var delta = array<vec4f, ROWS_A>();
   var lse = array<vec4f, ROWS_A>();
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     var found = vec4f();
@@ -52,10 +53,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         found[j] += dot(vector_do(start_g, c * WX + column), vector_o(start_of_o, c * WX + column));
       }
     }
-    along[q] = found;
+    delta[q] = found;
     lse[q] = loaded;
   }
-  sums_of_rows(&along, lid);
+  sums_of_rows(&delta, lid);
   var sum = array<vec4f, SUMS>();
   var ds = array<vec4f, RESULTS>();
   var d = array<vec4f, RESULTS>();
@@ -66,7 +67,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       for (var j = 0u; j < 4u; j++) { // unroll
         let w = exp(ds[4u * q + j] - lse[q][j]);
-        ds[4u * q + j] = select(vec4f(), w * (d[4u * q + j] - along[q][j]), keys);
+        ds[4u * q + j] = select(vec4f(), w * (d[4u * q + j] - delta[q][j]), keys);
       }
     }
     weighted(&sum, ds, false, batch, first, KEYS, lid);
@@ -75,6 +76,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     for (var j = 0u; j < 4u; j++) { // unroll
       let query = mine + 4u * (row * ROWS_A + q) + j;
       if (query < QUERIES) {
+        if (column == 0u) {
+          store_delta(batch, query, delta[q][j]);
+        }
         let start = start_dq(batch, query);
         for (var c = 0u; c < PART; c++) { // unroll
           put_dq(start, c * WX + column, sum[4u * (q * PART + c) + j] * SCALE);

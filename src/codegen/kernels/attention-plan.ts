@@ -18,12 +18,13 @@ const roles = ["batch", "query", "key", "over", "own"] as const;
 export type Role = (typeof roles)[number];
 
 /** What a tensor of the op is read or written at: the axes of each coordinate. */
-const places: Record<string, readonly Role[]> = {
+export const places: Record<string, readonly Role[]> = {
   q: ["batch", "query", "over"],
   k: ["batch", "key", "over"],
   v: ["batch", "key", "own"],
   o: ["batch", "query", "own"],
   lse: ["batch", "query"],
+  delta: ["batch", "query"],
   do: ["batch", "query", "own"],
   dq: ["batch", "query", "over"],
   dk: ["batch", "key", "over"],
@@ -40,7 +41,7 @@ export interface OpForm {
 /** Results and file of each op. */
 export const forms: Record<string, OpForm> = {
   attention: { outputs: ["o", "lse"], file: "attention", along: "query" },
-  attention_grad_q: { outputs: ["dq"], file: "attention-grad-q", along: "query" },
+  attention_grad_q: { outputs: ["dq", "delta"], file: "attention-grad-q", along: "query" },
   attention_grad_kv: { outputs: ["dk", "dv"], file: "attention-grad-kv", along: "key" },
 };
 
@@ -50,19 +51,25 @@ export interface Hook {
   /** `load_x(batch, row, column)` or `store_x(…, value)`. */
   readonly text: string;
   readonly bindings: readonly number[];
-  /** Where its columns are evenly spaced in one binding; not of a tensor without columns. */
+  /** Where it is nothing but one binding, in which its columns are evenly spaced. */
   readonly row?: RowPlace;
 }
 
 export interface RowPlace {
   readonly binding: number;
-  /** Where the row begins, given `batch` and `row`: lines, and the WGSL of the index. */
-  readonly lines: readonly string[];
-  readonly begin: string;
+  /** What `batch` and what `row` add to where the row begins. */
+  readonly ofBatch: Part;
+  readonly ofRow: Part;
   /** WGSL of the distance of two columns. */
   readonly step: string;
   /** Whether four columns lie side by side at a multiple of four. */
   readonly four: boolean;
+}
+
+/** A part of an index: lines, and its WGSL. */
+interface Part {
+  readonly lines: readonly string[];
+  readonly at: string;
 }
 
 export interface Plan {
@@ -130,14 +137,18 @@ export function planOf(region: Region): Plan | undefined {
     const width = merged[places[name]!.at(-1)!].loops;
     /** With the index of a row's elements in parts: what is the same along the row, and what a column adds. */
     const rowPlace = (x: Affine, binding: number): { row?: RowPlace } => {
-      if (places[name]!.length < 3 || width.length > 1) return {};
-      const column = width[0]?.name ?? "";
-      const along = places[name]!.slice(0, 2).flatMap((role, i) =>
-        decode(merged[role].loops, parameters[i]!, words.size, declare),
-      );
-      const begin = emitter.printIndex({ ...x, terms: x.terms.filter(({ atom }) => atom.name !== column) });
-      const four = width[0] !== undefined && inFours(x, width[0]);
-      return { row: { binding, lines: along, begin, step: words.size(coefficient(x, column)), four } };
+      const columns = places[name]!.length > 2 ? width : [];
+      if (columns.length > 1) return {};
+      const part = (i: number, constant: Size): Part => {
+        const { loops } = merged[places[name]![i]!];
+        const terms = x.terms.filter(({ atom }) => loops.some((loop) => loop.name === atom.name));
+        return { lines: decode(loops, parameters[i]!, words.size, declare), at: emitter.printIndex({ terms, constant }) };
+      };
+      const column = columns[0]?.name ?? "";
+      const four = columns[0] !== undefined && inFours(x, columns[0]);
+      return {
+        row: { binding, ofBatch: part(0, x.constant), ofRow: part(1, 0), step: words.size(coefficient(x, column)), four },
+      };
     };
     if (result !== undefined) {
       const place = index(name, value, result, at);
@@ -162,9 +173,9 @@ export function planOf(region: Region): Plan | undefined {
   return { op, words, size, hooks };
 }
 
-/** Bindings that every tensor in them is read and written by fours; a binding has one type. */
-function bindingsOfFours(region: Region, hooks: readonly Hook[]): number[] {
-  const single = new Set(hooks.filter((h) => !h.row?.four).flatMap((h) => h.bindings));
+/** Bindings that every tensor in them is read and written by fours, where it may be; a binding has one type. */
+export function bindingsOfFours(region: Region, hooks: readonly Hook[], may: (name: string) => boolean = () => true): number[] {
+  const single = new Set(hooks.filter((h) => !h.row?.four || !may(h.name)).flatMap((h) => h.bindings));
   return region.bindings.flatMap(({ dtype }, i) => (["f32", "f16"].includes(dtype) && !single.has(i) ? [i] : []));
 }
 
@@ -175,8 +186,8 @@ function stored(region: Region, v: Value): Value {
 }
 
 /** `start_x(batch, row)`: where a row begins, found once for all its columns. */
-const startHook = (name: string, { lines, begin }: RowPlace): string =>
-  fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...lines, `return ${begin};`]);
+const startHook = (name: string, { ofBatch, ofRow }: RowPlace): string =>
+  fnText(`start_${name}(batch: u32, row: u32) -> u32`, [...ofBatch.lines, ...ofRow.lines, `return ${ofBatch.at} + ${ofRow.at};`]);
 
 /**
  * `vector_x(start, c)`: vector c of a row, zeros past its end; or `put_x(…, value)`: the columns that the row has. A row has `vectors` of
@@ -209,18 +220,6 @@ function rowHook(
   return fnText(`vector_${name}(start: u32, c: u32) -> vec4f`, [`return ${value};`]);
 }
 
-/** Functions by which a text goes along rows; undefined where columns are not evenly spaced. */
-function rowHooks(plan: Plan, hookOf: (name: string, output: boolean, place: RowPlace, width: number) => string) {
-  const { outputs } = forms[plan.op.op]!;
-  const texts = plan.hooks.map(({ name, text, row }) => {
-    const roles = places[name]!;
-    if (roles.length < 3) return text;
-    if (!row) return undefined;
-    return `${startHook(name, row)}\n${hookOf(name, outputs.includes(name), row, plan.size[roles.at(-1)!] as number)}`;
-  });
-  return texts.includes(undefined) ? undefined : texts.join("\n");
-}
-
 /**
  * All functions of a kernel that goes by vectors, and the bindings that it sees as such; undefined where columns are not evenly spaced.
  * `a`, `b`: vectors of a row of q, and of v.
@@ -232,26 +231,14 @@ export function vectorHooks(
   b: number,
 ): { readonly hooks: string; readonly vec4: number[] } | undefined {
   const vec4 = bindingsOfFours(region, plan.hooks);
-  const hooks = rowHooks(plan, (name, output, row, width) => {
-    const vectors = places[name]!.at(-1) === "over" ? a : b;
-    return rowHook(name, output, row, { fours: vec4.includes(row.binding), width, vectors });
+  const { outputs } = forms[plan.op.op]!;
+  const texts = plan.hooks.map(({ name, text, row }) => {
+    const roles = places[name]!;
+    if (roles.length < 3) return text;
+    if (!row) return undefined;
+    const [width, vectors] = [plan.size[roles[2]!] as number, roles[2] === "over" ? a : b];
+    const hook = rowHook(name, outputs.includes(name), row, { fours: vec4.includes(row.binding), width, vectors });
+    return `${startHook(name, row)}\n${hook}`;
   });
-  return hooks === undefined ? undefined : { hooks, vec4 };
-}
-
-/**
- * All functions of a kernel whose lanes have every `lanes`-th number of a row: `number_x(start, c)` is column c, zero past the last, and
- * `put_x(start, c, value)` stores it where there is one.
- */
-export function numberHooks(plan: Plan, lanes: number): string | undefined {
-  return rowHooks(plan, (name, output, { binding, step }, width) => {
-    const exact = width % lanes === 0;
-    const at = (c: string): string => `b${binding}[start + ${step === "1u" ? c : `${c} * ${step}`}]`;
-    if (output) {
-      const store = `${at("c")} = value;`;
-      return fnText(`put_${name}(start: u32, c: u32, value: f32)`, [exact ? store : `if (c < ${width}u) { ${store} }`]);
-    }
-    const value = exact ? at("c") : `select(0.0, ${at(`min(c, ${width - 1}u)`)}, c < ${width}u)`;
-    return fnText(`number_${name}(start: u32, c: u32) -> f32`, [`return ${value};`]);
-  });
+  return texts.includes(undefined) ? undefined : { hooks: texts.join("\n"), vec4 };
 }

@@ -9,10 +9,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let batch = group / blocks(QUERIES);
   let mine = (group % blocks(QUERIES)) * TM;
   var own_q: array<f32, TM * PART_A>;
+  let at_q = place_q(batch);
   for (var r = 0u; r < ROWS; r++) {
-    let start = start_q(batch, min(mine + r, QUERIES - 1u));
+    let q = row_q(at_q, min(mine + r, QUERIES - 1u), lane);
     for (var c = 0u; c < PART_A; c++) { // unroll
-      own_q[r * PART_A + c] = number_q(start, c * S + lane) * SCALE;
+      own_q[r * PART_A + c] = q[c] * SCALE;
     }
   }
   var sum: array<f32, TM * PART_B>;
@@ -21,17 +22,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   for (var g = 0u; g < GROUPS; g++) { // unroll
     peak[g] = -3.4028234663852886e38f;
   }
+  let at_k = place_k(batch);
+  let at_v = place_v(batch);
   for (var key = 0u; key < KEYS; key++) {
-    let at_k = start_k(batch, key);
-    var k: array<f32, PART_A>;
-    for (var c = 0u; c < PART_A; c++) { // unroll
-      k[c] = number_k(at_k, c * S + lane);
-    }
-    let at_v = start_v(batch, key);
-    var v: array<f32, PART_B>;
-    for (var c = 0u; c < PART_B; c++) { // unroll
-      v[c] = number_v(at_v, c * S + lane);
-    }
+    let k = row_k(at_k, key, lane);
+    let v = row_v(at_v, key, lane);
     for (var g = 0u; g < GROUPS; g++) { // unroll
       var part = array<f32, S>();
       for (var r = 0u; r < S; r++) { // unroll
@@ -54,16 +49,18 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
+  let at_o = place_o(batch);
+  let at_lse = place_lse(batch);
   for (var row = mine; row < min(mine + TM, QUERIES); row++) {
     let r = row - mine;
     let all = subgroupShuffle(total[r / S], r % S);
     let lse = subgroupShuffle(peak[r / S], r % S) + log(all);
-    let start = start_o(batch, row);
     for (var c = 0u; c < PART_B; c++) { // unroll
-      put_o(start, c * S + lane, sum[r * PART_B + c] / all);
+      sum[r * PART_B + c] /= all;
     }
+    put_o(at_o, row, lane, &sum, r * PART_B);
     if (lane == 0u) {
-      store_lse(batch, row, lse);
+      put_lse(at_lse, row, lse);
     }
   }
 }

@@ -4,94 +4,15 @@
  * never in storage.
  */
 import { literal } from "../../ir/ops/literal.js";
-import { evaluate } from "../../program/size.js";
-import { type Choice, type Family, fnText, kernelText, type LoweredVariant } from "../kernel.js";
+import { type Choice, type Family, kernelText, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
-import { forms, numberHooks, type Plan, planOf } from "./attention-plan.js";
+import { forms, type Plan, planOf } from "./attention-plan.js";
 import { quad } from "./attention-quad.js";
+import { CPU_WIDTHS, subgroup } from "./attention-subgroup.js";
 import { workgroup } from "./attention-workgroup.js";
 
 /** Threads of a workgroup of the naive form. */
 const THREADS = 64;
-
-/** Widths of subgroups that are the vector of a CPU; a GPU's are wider, or of several widths. */
-const CPU_WIDTHS = [4, 8, 16];
-/** Most columns of a row in one lane, and most numbers of an operand's own rows. */
-const MOST_COLUMNS_OF_LANE = 32;
-const MOST_NUMBERS_OF_LANE = 320;
-
-/**
- * Rows of its own that a subgroup has, a multiple of its width: of `there` rows at the compile batch, with so many columns a lane. More would
- * load less for each, and be longer text, which takes time to compile and, once it is longer than caches of instructions, to run.
- */
-const subgroupRows = (there: number, columns: number, s: number): number =>
-  Math.max(s, [16, 8, 4].find((rows) => rows < 2 * there && rows * columns <= MOST_NUMBERS_OF_LANE) ?? s);
-
-/**
- * `across(lane, x)`: lane r gets the sum of x[r] over all lanes, for S rows at once. At each step a lane keeps half of its rows and gives the
- * other half to the lane that keeps those: as many rows in all as there are to add. `whole_sum(x)`: the sum over all lanes, in each.
- */
-function acrossHooks(s: number): string {
-  const lines: string[] = [];
-  let rows = Array.from({ length: s }, (_, r) => `x[${r}u]`);
-  const halves = Array.from({ length: Math.log2(s) }, (_, i) => s >> (i + 1));
-  for (const half of halves) {
-    lines.push(`let upper${half} = (lane & ${half}u) != 0u;`);
-    rows = rows.slice(0, half).map((low, r) => {
-      const high = rows[r + half]!;
-      const [kept, given] = [`select(${low}, ${high}, upper${half})`, `select(${high}, ${low}, upper${half})`];
-      lines.push(`let x${half}_${r} = ${kept} + subgroupShuffleXor(${given}, ${half}u);`);
-      return `x${half}_${r}`;
-    });
-  }
-  const whole = halves.map((half, i) => `let x${i + 1} = x${i} + subgroupShuffleXor(x${i}, ${half}u);`);
-  return [
-    fnText(`across(lane: u32, x: array<f32, ${s}>) -> f32`, [...lines, `return ${rows[0]};`]),
-    fnText("whole_sum(x0: f32) -> f32", [...whole, `return x${halves.length};`]),
-  ].join("\n");
-}
-
-/**
- * For a CPU that stands in for a GPU, whose workgroup memory is memory like any other and a barrier a switch of all invocations: a lane
- * has every S-th column of all rows. Undefined for rows so wide that their text would be very long, and where columns are not evenly spaced.
- */
-function subgroup(region: Region, plan: Plan, sizes: Record<string, string>, s: number): LoweredVariant | undefined {
-  const { op, words } = plan;
-  const form = forms[op.op]!;
-  const [over, own] = [plan.size.over as number, plan.size.own as number];
-  if (Math.max(over, own) > MOST_COLUMNS_OF_LANE * s) return undefined;
-  const hooks = numberHooks(plan, s);
-  if (!hooks) return undefined;
-  const [a, b] = [Math.ceil(over / s), Math.ceil(own / s)];
-  const rows = subgroupRows(evaluate(plan.size[form.along], region.batch), Math.max(a, b), s);
-  const count = (n: number): string => `${n}u`;
-  const text = kernelText({
-    title: `${op.op}, subgroups of ${s}, ${rows} rows each`,
-    enables: ["enable subgroups;"],
-    bindings: region.bindings,
-    words,
-    consts: {
-      S: count(s),
-      TM: count(rows),
-      GROUPS: count(rows / s),
-      PART_A: count(a),
-      PART_B: count(b),
-      SCALE: literal(op.attrs.scale as number, "f32"),
-    },
-    // Counted by a word of the uniform, so that no driver unrolls the loads of own rows.
-    sizes: { ...sizes, ROWS: words.named(`${rows} rows`, rows) },
-    hooks: `${acrossHooks(s)}\n${hooks}`,
-    file: `./kernels/${form.file}-subgroup.wgsl`,
-    libraries: ["./kernels/attention-lanes.wgsl"],
-  });
-  return {
-    name: `subgroup-${s}`,
-    requires: { features: ["subgroups"], subgroupSize: s, hardware: false },
-    workgroupSize: s,
-    tile: [rows, 1],
-    text,
-  };
-}
 
 /** Subgroups of so many lanes: of four by quads, where they can be. */
 const vectors = (...[region, plan, sizes, s]: Parameters<typeof subgroup>): LoweredVariant | undefined =>

@@ -3,7 +3,7 @@
 // columns past the edge are read again from the last and not stored.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let tiles_n = (N + TN - 1u) / (TN);
+  let tiles_n = (N + TN - 1u) / TN;
   let tiles_m = (M + TM - 1u) / TM;
   let tile = group_id(wid);
   if (tile >= tiles_n * tiles_m * BATCH0 * BATCH1) {

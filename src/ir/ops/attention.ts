@@ -1,13 +1,16 @@
 /**
  * Attention, found in the graph by raise-attention: softmax(scale · q·k) · v without the scores in memory. Its gradients compute the
  * probabilities again from the saved logarithm of each row's sum (Dao 2022, "FlashAttention", section 3.1 and appendix B), in two ops:
- * one goes along the keys for each query, the other along the queries for each key, so that neither needs atomics.
+ * one goes along the keys for each query, the other along the queries for each key, so that neither needs atomics. What both need of each
+ * query, delta = Σ do · o, the first hands to the second.
  */
 import { mul as mulSize, product, type Size, sameSize } from "../../program/size.js";
+import type { Value } from "../graph.js";
 import { printType, sizeOf, type TensorType } from "../types.js";
 import { arrange } from "./contract.js";
-import { type AnyOp, type Dense, declareOp, defineOp, type EvalContext } from "./op.js";
-import { gatherStrided, stridesOf } from "./shape.js";
+import { mul } from "./elementwise.js";
+import { type AnyOp, type Dense, declareOp, defineOp, type Emit, type EvalContext } from "./op.js";
+import { gatherStrided, stridesOf, sum } from "./shape.js";
 
 type Names = readonly string[];
 interface Attrs {
@@ -19,7 +22,7 @@ const schema = { over: "names", key: "names", scale: "num" } as const;
 
 export const attention = declareOp("attention", ["q", "k", "v"], schema);
 export const attentionGradQ = declareOp("attention_grad_q", ["q", "k", "v", "o", "lse", "do"], schema);
-export const attentionGradKV = declareOp("attention_grad_kv", ["q", "k", "v", "o", "lse", "do"], schema);
+export const attentionGradKV = declareOp("attention_grad_kv", ["q", "k", "v", "lse", "delta", "do"], schema);
 
 /** How the axes divide: shared by all, of the queries, of the keys, contracted with q, kept of v. */
 export function attentionAxes(q: Names, k: Names, v: Names, { over, key }: Pick<Attrs, "over" | "key">) {
@@ -123,24 +126,30 @@ function evalAttention(inputs: readonly Dense[], attrs: Attrs, { round, outputs,
   ];
 }
 
+/** Σ do · o of each query. */
+function deltaOf([q, k, v, o, , g]: readonly Dense[], attrs: Attrs, round: EvalContext["round"]): Float64Array {
+  const { axes, batches, queries, values } = matrices([q!, k!, v!], attrs);
+  const [a, b] = [o!, g!].map((x) => arrange(x, [...axes.batch, ...axes.query, ...axes.own])) as [Float64Array, Float64Array];
+  return Float64Array.from({ length: batches * queries }, (_, row) => dotAt(a, row * values, b, row * values, values, round));
+}
+
 /** dq, dk and dv as matrices. */
-function gradients(inputs: readonly Dense[], attrs: Attrs, round: EvalContext["round"]) {
+function gradients(inputs: readonly Dense[], lse: Dense, delta: Float64Array | Dense, attrs: Attrs, round: EvalContext["round"]) {
   const m = matrices(inputs, attrs);
-  const { batch, query, own } = m.axes;
-  const o = arrange(inputs[3]!, [...batch, ...query, ...own]);
-  const lse = arrange(inputs[4]!, [...batch, ...query]);
-  const g = arrange(inputs[5]!, [...batch, ...query, ...own]);
+  const rows = [...m.axes.batch, ...m.axes.query];
+  const g = arrange(inputs[5]!, [...rows, ...m.axes.own]);
+  const logs = arrange(lse, rows);
+  const along = delta instanceof Float64Array ? delta : arrange(delta, rows);
   const [dq, dk, dv] = [m.q, m.k, m.v].map((x) => new Float64Array(x.length)) as [Float64Array, Float64Array, Float64Array];
   for (let p = 0; p < m.batches; p++) {
     for (let i = 0; i < m.queries; i++) {
       const row = p * m.queries + i;
-      const delta = dotAt(o, row * m.values, g, row * m.values, m.values, round);
       for (let j = 0; j < m.keys; j++) {
         const col = p * m.keys + j;
         const s = round(attrs.scale * dotAt(m.q, row * m.width, m.k, col * m.width, m.width, round));
-        const w = round(Math.exp(s - lse[row]!));
+        const w = round(Math.exp(s - logs[row]!));
         const dw = dotAt(g, row * m.values, m.v, col * m.values, m.values, round);
-        const ds = round(attrs.scale * w * (dw - delta));
+        const ds = round(attrs.scale * w * (dw - along[row]!));
         for (let c = 0; c < m.width; c++) {
           dq[row * m.width + c] = round(dq[row * m.width + c]! + ds * m.k[col * m.width + c]!);
           dk[col * m.width + c] = round(dk[col * m.width + c]! + ds * m.q[row * m.width + c]!);
@@ -152,7 +161,7 @@ function gradients(inputs: readonly Dense[], attrs: Attrs, round: EvalContext["r
   return { axes: m.axes, dq, dk, dv };
 }
 
-/** Multiply-adds of `products` matrix products of queries by keys. */
+/** Multiply-adds of matrix products of queries by keys. */
 function cost([q, k, v]: readonly TensorType[], attrs: Attrs, ofWidth: number, ofValues: number) {
   const { batch, query, key, over, own } = attentionAxes(q!.axes, k!.axes, v!.axes, attrs);
   const count = (type: TensorType, names: Names): Size => product(names.map((n) => sizeOf(type, n)!));
@@ -162,18 +171,14 @@ function cost([q, k, v]: readonly TensorType[], attrs: Attrs, ofWidth: number, o
   return { macs, flops: mulSize(macs, 2) };
 }
 
+const sumOver = (b: Emit, x: Value, over: Names): Value => (over.length === 0 ? x : sum(b, x, { over }));
+
 const refuses = { nondifferentiable: "second derivatives of attention are not there yet", refuses: true };
 const qkv = [t("b h token w", 2, 2, 5, 8), t("b h key w", 2, 2, 7, 8), t("b h key w", 2, 2, 7, 8)] as const;
-const after = [t("b h token w", 2, 2, 5, 8), t("b h token", 2, 2, 5), t("b h token w", 2, 2, 5, 8)] as const;
+const [o, ofQueries] = [t("b h token w", 2, 2, 5, 8), t("b h token", 2, 2, 5)];
 const attrs = { over: ["w"], key: ["key"], scale: 0.4 };
-const gradDomain: [number, number][] = [
-  [-1, 1],
-  [-1, 1],
-  [-1, 1],
-  [-1, 1],
-  [2, 4],
-  [-1, 1],
-];
+const unit = [-1, 1] as const;
+const logs = [2, 4] as const;
 
 export const attentionOps: readonly AnyOp[] = [
   defineOp(attention, {
@@ -184,9 +189,12 @@ export const attentionOps: readonly AnyOp[] = [
       return typeof types === "string" ? types : [types.o, types.lse];
     },
     eval: evalAttention,
-    vjp: (b, { dy, inputs, outputs }, a) => {
-      const operands = [...inputs, ...outputs, dy];
-      return [...b.emit("attention_grad_q", operands, a), ...b.emit("attention_grad_kv", operands, a)];
+    vjp: (b, { dy, inputs, outputs: [o, lse], wanted }, a) => {
+      // Where nobody asks for dq, only what comes with it is found.
+      const [dq, delta] = wanted[0]
+        ? b.emit("attention_grad_q", [...inputs, o!, lse!, dy], a)
+        : [undefined, sumOver(b, mul(b, o!, dy), o!.type.axes.slice(lse!.type.axes.length))];
+      return [dq, ...b.emit("attention_grad_kv", [...inputs, lse!, delta!, dy], a)];
     },
     cost: (inputs, _outputs, a) => cost(inputs, a, 1, 1),
     fusion: { kind: "kernel" },
@@ -195,33 +203,36 @@ export const attentionOps: readonly AnyOp[] = [
       { inputs: [t("token w", 17, 6), t("key w", 50, 6), t("key value", 50, 3)], attrs },
       { inputs: [t("b token h w", 2, 3, 2, 4), t("b key h w", 2, 3, 2, 4), t("b key h w", 2, 3, 2, 4)], attrs },
       { inputs: [t("i j w", 3, 4, 5), t("m n w", 2, 3, 5), t("m n w", 2, 3, 5)], attrs: { ...attrs, key: ["m", "n"] } },
+      { inputs: [t("token w", 5, 3), t("key w", 7, 3), t("key", 7)], attrs },
     ],
   }),
   defineOp(attentionGradQ, {
-    doc: "the gradient of attention by q, from o, the logarithms of the sums, and the gradient of o",
+    doc: "the gradient of attention by q, from o, the logarithms of the sums, and the gradient of o; second output: the sum of o times its gradient, of each query",
     stage: "both",
     infer: (inputs, a) => {
       const types = typesOf(inputs, a);
-      return typeof types === "string" ? types : inputs[0]!;
+      return typeof types === "string" ? types : [inputs[0]!, types.lse];
     },
     eval: (inputs, a, { round, outputs, shapes }) => {
-      const { axes, dq } = gradients(inputs, a, round);
-      return [into(dq, [...axes.batch, ...axes.query, ...axes.over], outputs[0]!, shapes[0]!)];
+      const delta = deltaOf(inputs, a, round);
+      const { axes, dq } = gradients(inputs, inputs[4]!, delta, a, round);
+      const rows = [...axes.batch, ...axes.query];
+      return [into(dq, [...rows, ...axes.over], outputs[0]!, shapes[0]!), into(delta, rows, outputs[1]!, shapes[1]!)];
     },
     vjp: refuses,
     cost: (inputs, _outputs, a) => cost(inputs, a, 2, 1),
     fusion: { kind: "kernel" },
-    samples: [{ inputs: [...qkv, ...after], attrs, domain: gradDomain }],
+    samples: [{ inputs: [...qkv, o, ofQueries, o], attrs, domain: [unit, unit, unit, unit, logs, unit] }],
   }),
   defineOp(attentionGradKV, {
-    doc: "the gradients of attention by k and v, from o, the logarithms of the sums, and the gradient of o",
+    doc: "the gradients of attention by k and v, from the logarithms of the sums, the second output of `attention_grad_q`, and the gradient of o",
     stage: "both",
     infer: (inputs, a) => {
       const types = typesOf(inputs, a);
       return typeof types === "string" ? types : [inputs[1]!, inputs[2]!];
     },
     eval: (inputs, a, { round, outputs, shapes }) => {
-      const { axes, dk, dv } = gradients(inputs, a, round);
+      const { axes, dk, dv } = gradients(inputs, inputs[3]!, inputs[4]!, a, round);
       return [
         into(dk, [...axes.batch, ...axes.key, ...axes.over], outputs[0]!, shapes[0]!),
         into(dv, [...axes.batch, ...axes.key, ...axes.own], outputs[1]!, shapes[1]!),
@@ -230,6 +241,6 @@ export const attentionOps: readonly AnyOp[] = [
     vjp: refuses,
     cost: (inputs, _outputs, a) => cost(inputs, a, 2, 2),
     fusion: { kind: "kernel" },
-    samples: [{ inputs: [...qkv, ...after], attrs, domain: gradDomain }],
+    samples: [{ inputs: [...qkv, ofQueries, ofQueries, o], attrs, domain: [unit, unit, unit, logs, unit, unit] }],
   }),
 ];

@@ -63,6 +63,8 @@ export interface VjpContext {
   readonly output: Value;
   /** All outputs of the node; `dy` belongs to the first. Gradients flow through the first output alone. */
   readonly outputs: readonly Value[];
+  /** Of which inputs the gradient is asked for; those of others are dropped. */
+  readonly wanted: readonly boolean[];
 }
 
 /** Multiply-adds and plain operations of one node; bytes follow from the types. */
