@@ -8,7 +8,7 @@
 //   npm run bench -- --peers --only jax-js "forward DiT-S" --adapter chromium
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -57,11 +57,14 @@ if (values.peers) {
     import("../bench/peers/compare.mjs"),
     import("../bench/peers/report.mjs"),
   ]);
-  const results = await comparePeers({ works: chosen, adapters, only: values.only, runs });
-  save({ results });
-  const text = `${heading()}\n\n${peersReport(results)}\n`;
-  writeFileSync(output.replace(/(\.json)?$/, ".md"), text);
-  console.log(text);
+  const results = [];
+  // All of them take an hour: what was found is kept as it comes.
+  for await (const result of comparePeers({ works: chosen, adapters, only: values.only, runs })) {
+    results.push(result);
+    save({ results });
+    write(output.replace(/(\.json)?$/, ".md"), `${heading()}\n\n${peersReport(results)}\n`);
+  }
+  console.log(`${heading()}\n\n${peersReport(results)}\n`);
   // Others may fail; without our own numbers there is nothing to hold them against.
   process.exit(results.some(({ programs }) => programs[0].failed) ? 1 : 0);
 }
@@ -112,7 +115,12 @@ function measure(job, adapter) {
 function save(found) {
   mkdirSync(dirname(output), { recursive: true });
   const about = { commit: commit(), date: new Date().toISOString(), machine, runs };
-  writeFileSync(output, `${JSON.stringify({ ...about, ...found }, null, 2)}\n`);
+  write(output, `${JSON.stringify({ ...about, ...found }, null, 2)}\n`);
+}
+
+function write(file, text) {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
 }
 
 function heading() {

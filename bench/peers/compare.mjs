@@ -14,14 +14,13 @@ import { entryOf } from "./works.mjs";
 /** A program that has not ended after this long is a result, too. */
 const LIMIT_MINUTES = 20;
 
-/** Results of every program, or of ours and `only` these, on each work that it can do: [{ work, adapter, batch, macs, …, programs }]. */
-export async function comparePeers({ works, adapters, only, runs }) {
+/** Gives, one after the other, results of every program, or of ours and `only` these, on each work: { work, adapter, batch, macs, …, programs }. */
+export async function* comparePeers({ works, adapters, only, runs }) {
   installPeers();
   const { compile } = await fromDist("compile/compile.js");
   const { chooseDriver, driverEnv } = await fromDist("runtime/node/driver.js");
   const programs = peers.filter(({ name, ours }) => ours || only === undefined || only.includes(name));
   const downloads = new Map();
-  const results = [];
   for (const work of works) {
     const folder = mkdtempSync(join(tmpdir(), "dit-compile-peers-"));
     try {
@@ -45,23 +44,13 @@ export async function comparePeers({ works, adapters, only, runs }) {
           found.push({ ...result, downloadBytes: downloads.get(peer.name) });
         }
         const { macs } = report.entries.find(({ name }) => name === entries[0]);
-        results.push({
-          work: work.name,
-          kind,
-          preset,
-          batch,
-          set,
-          macs,
-          parameters: report.parameters,
-          adapter,
-          programs: found,
-        });
+        const { parameters } = report;
+        yield { work: work.name, kind, preset, batch, set, macs, parameters, adapter, programs: found };
       }
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   }
-  return results;
 }
 
 /** `how`: job.mjs or page.mjs. */
