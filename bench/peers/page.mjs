@@ -74,14 +74,16 @@ async function serve(site) {
   ];
   const isolated = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
     const answer = (status, content = "", type = "text/plain") =>
       response.writeHead(status, { "content-type": type, ...isolated }).end(content);
     if (request.method === "PUT") {
       const parts = [];
       request.on("data", (part) => parts.push(part));
       request.on("end", () => {
-        writeFileSync(join(folder, "expected.safetensors"), Buffer.concat(parts));
+        // Ours alone puts a file, in parts one after the other.
+        const flag = searchParams.get("from") === "0" ? "w" : "a";
+        writeFileSync(join(folder, "expected.safetensors"), Buffer.concat(parts), { flag });
         answer(204);
       });
       return;
