@@ -1,7 +1,7 @@
 /**
  * attention and its two gradients: workgroups that have rows of their own (queries, or keys) and go along the others block by block, as
- * products of matrices do (attention-workgroup.ts), or, where a subgroup is a CPU's vector, lanes that hand round what they load. Scores are
- * never in storage.
+ * products of matrices do (attention-workgroup.ts), or, where a subgroup is a CPU's vector, lanes that hand round what they load
+ * (attention-subgroup.ts, of four lanes attention-quad.ts). Scores are never in storage.
  */
 import { literal } from "../../ir/ops/literal.js";
 import { type Choice, type Family, kernelText, type LoweredVariant } from "../kernel.js";

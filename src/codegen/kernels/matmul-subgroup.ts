@@ -70,6 +70,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
   const most = Math.min(mostRows(s, aAlongK), evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
+  // A GPU's lane keeps its results in registers anyway.
   const steps = !aAlongK && s < GPU_WIDTH && isMultiple(plan.shape.k.range, 2) ? 2 : 1;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
