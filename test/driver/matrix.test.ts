@@ -99,7 +99,16 @@ describe.runIf(process.env.DIT_TEST_PROJECT !== "swiftshader")("with shader-f16"
     const { bundle } = await compile("models/dit.graph.ts", { ...options, tuning });
     expect(bundle.program.profile.features).toEqual(["shader-f16"]);
     const session = await createSession(hasUnits() ? bundle : standingIn(bundle), device(), { batch: 4, entries: ["forward"] });
-    expect(session.variants.filter(({ variant }) => variant === "matrix-32x32-k4").length).toBeGreaterThanOrEqual(2);
+    // Of each of the two; both may share one kernel, sizes being numbers of a dispatch.
+    const planned = bundle.program.entries[0]!.segments.flatMap((segment) => segment.dispatches);
+    for (const key of tuning.keys()) {
+      const kernels = planned
+        .filter(({ choiceKey }) => choiceKey === key)
+        .map(({ kernel }) => bundle.program.kernels[kernel]!.name);
+      expect(kernels.length, key).toBeGreaterThan(0);
+      for (const kernel of kernels)
+        expect(session.variants, key).toContainEqual(expect.objectContaining({ kernel, variant: "matrix-32x32-k4" }));
+    }
     const file = golden("model_adaln_zero");
     for (const [name, { data }] of file.weights()) await session.write(name, data as Float32Array);
     const inputs = { x: file.f32("forward/x"), t: file.i32("forward/t"), y: file.i32("forward/y") };
