@@ -105,7 +105,7 @@ fn products(
       }
     }
     if (step > 0u) {
-      for (var k = 0u; k < STEP_PAIRS; k++) {
+      for (var k = 0u; k < STEP_PAIRS; k++) { // unroll where WHOLE
         for (var d = 0u; d < 2u; d++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
             a[q] = own[k][d][row][q];
@@ -123,10 +123,22 @@ fn products(
   }
 }
 
-// Adds weights · other rows, of which there are `rows`; weights of rows past the last are zero. A quarter of the block at a time.
+// What a thread fetches of WX rows of the other operand, from row `first` on.
+fn fetched_rows(second: bool, batch: u32, first: u32, lid: u32) -> array<vec4f, ROW_FETCHES> {
+  var found = array<vec4f, ROW_FETCHES>();
+  for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
+    let i = f * THREADS + lid;
+    found[f] = vector_other(second, start_other(second, batch, first + i / PV), i % PV);
+  }
+  return found;
+}
+
+// Adds weights · other rows, of which there are `rows`; weights of rows past the last are zero. A quarter of the block at a time. The first
+// quarter's rows have been fetched, while there was something else to do.
 fn weighted(
   sum: ptr<function, array<vec4f, SUMS>>,
   weights: array<vec4f, RESULTS>,
+  fetched: array<vec4f, ROW_FETCHES>,
   second: bool,
   batch: u32,
   first: u32,
@@ -137,49 +149,42 @@ fn weighted(
   let row = lid / WX;
   var w = weights;
   var a = array<vec4f, ROWS_A>();
-  var next = array<vec4f, ROW_FETCHES>();
+  var next = fetched;
   let count = min(BLOCK, rows - first);
-  for (var at = 0u; at < count + WX; at += WX) {
-    if (at > 0u) {
-      for (var q = 0u; q < ROWS_A; q++) { // unroll
-        own[column / 2u][column % 2u][row][q] = vec4f(w[4u * q].x, w[4u * q + 1u].x, w[4u * q + 2u].x, w[4u * q + 3u].x);
+  for (var at = 0u; at < count; at += WX) {
+    for (var q = 0u; q < ROWS_A; q++) { // unroll
+      own[column / 2u][column % 2u][row][q] = vec4f(w[4u * q].x, w[4u * q + 1u].x, w[4u * q + 2u].x, w[4u * q + 3u].x);
+    }
+    // The next quarter's weights come first: an index that is no constant would take them out of registers.
+    for (var r = 0u; r < RESULTS; r++) { // unroll
+      w[r] = w[r].yzwx;
+    }
+    for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
+      let i = f * THREADS + lid;
+      if (i < WX * PV) {
+        other[i / PV / 2u][i / PV % 2u][i % PV] = next[f];
       }
-      // The next quarter's weights come first: an index that is no constant would take them out of registers.
-      for (var r = 0u; r < RESULTS; r++) { // unroll
-        w[r] = w[r].yzwx;
-      }
-      for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
-        let i = f * THREADS + lid;
-        if (i < WX * PV) {
-          other[i / PV / 2u][i / PV % 2u][i % PV] = next[f];
+    }
+    workgroupBarrier();
+    if (at + WX < count) {
+      next = fetched_rows(second, batch, first + at + WX, lid);
+    }
+    for (var k = 0u; k < COLUMN_PAIRS; k++) { // unroll where WHOLE
+      for (var d = 0u; d < 2u; d++) { // unroll
+        for (var q = 0u; q < ROWS_A; q++) { // unroll
+          a[q] = own[k][d][row][q];
         }
-      }
-      workgroupBarrier();
-    }
-    if (at < count) {
-      for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
-        let i = f * THREADS + lid;
-        next[f] = vector_other(second, start_other(second, batch, first + at + i / PV), i % PV);
-      }
-    }
-    if (at > 0u) {
-      for (var k = 0u; k < COLUMN_PAIRS; k++) {
-        for (var d = 0u; d < 2u; d++) { // unroll
+        for (var c = 0u; c < PART; c++) { // unroll
+          let b = other[k][d][c * WX + column];
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            a[q] = own[k][d][row][q];
-          }
-          for (var c = 0u; c < PART; c++) { // unroll
-            let b = other[k][d][c * WX + column];
-            for (var q = 0u; q < ROWS_A; q++) { // unroll
-              for (var j = 0u; j < 4u; j++) { // unroll
-                (*sum)[4u * (q * PART + c) + j] += a[q][j] * b;
-              }
+            for (var j = 0u; j < 4u; j++) { // unroll
+              (*sum)[4u * (q * PART + c) + j] += a[q][j] * b;
             }
           }
         }
       }
-      workgroupBarrier();
     }
+    workgroupBarrier();
   }
 }
 
@@ -200,7 +205,7 @@ fn kept(line: u32, c: u32) -> vec4f {
 
 fn sum_of_line(line: u32) -> vec4f {
   var sum = vec4f();
-  for (var c = 0u; c < 2u * COLUMN_PAIRS; c++) {
+  for (var c = 0u; c < COLUMNS; c++) { // unroll where WHOLE
     sum += kept(line, c);
   }
   return sum;

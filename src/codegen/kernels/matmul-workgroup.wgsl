@@ -3,16 +3,17 @@
 // what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
 // (columns) in a vec4, A's and then B's, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
 //   The memory is nested, tile[k / 4][k % 4][rows]: k % 4 is a number in the text and a thread's rows are the same in every step, so for
-// four k there is one place to find, and one check that Dawn adds, in place of one for each read. (With all of a step in the text an NVIDIA
-// H200 is 1.08 times faster, and SwiftShader takes more memory to compile it than most machines have.)
+// four k there is one place to find, and one check that Dawn adds, in place of one for each read. WHOLE: all of a step is in the text.
+//   Neighbours by LANES_X × LANES_Y, which is a GPU's subgroup, are a block of results that is about square: what they read of both tiles at
+// a time is the least.
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
 //   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
 //   64 bytes together and more, along M in 128, and eight store 128 bytes side by side, in different banks.
-//   In the product, neighbours read neighbouring columns and, a row of threads all the same, the same rows.
 const TILE_A = BM / 4u;
 const TILE_B = BN / 4u;
 const SLICE = WX * WY;
+const SUBGROUP = LANES_X * LANES_Y;
 const BLOCKS = (TILE_A + TILE_B) * BK / 4u;
 var<workgroup> tile: array<array<array<vec4f, WIDE>, 4>, MEMORY>;
 
@@ -39,8 +40,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
   let slice = lid / SLICE;
-  let column = lid % WX;
-  let row = (lid % SLICE) / WX;
+  let column = lid % LANES_X + lid / SUBGROUP % (WX / LANES_X) * LANES_X;
+  let row = lid % SUBGROUP / LANES_X + lid % SLICE / (LANES_Y * WX) * LANES_Y;
 
   var sum: array<vec4f, RESULTS>;
   var a: array<vec4f, ROWS_A>;
@@ -78,7 +79,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       }
     }
     if (step > K_FROM) {
-      for (var d = 0u; d < DEPTH; d++) {
+      for (var d = 0u; d < DEPTH; d++) { // unroll where WHOLE
         let at = slice * DEPTH + d;
         for (var j = 0u; j < 4u; j++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
