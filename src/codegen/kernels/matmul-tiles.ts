@@ -85,7 +85,7 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile, whole: boolean): Low
   const { rows, vectors, wx, wy, slices, depth } = tile;
   const [bm, bn] = sidesOf(tile);
   const threads = threadsOf(tile);
-  const { vec4, hooks } = blocksOf(plan, "tiles");
+  const { vec4, hooks, aAlongK, bAlongK } = blocksOf(plan, { m: bm, n: bn, k: depth });
   // Vectors of a k of both tiles, as many as what half of the slices hand over in the end fits in, too; every device has 16 KiB.
   const wide = 2 ** Math.ceil(Math.log2((bm + bn) / 4));
   // The tiles are no longer read then, and are larger.
@@ -111,9 +111,12 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile, whole: boolean): Low
       ROWS_A: count(rows / 4),
       RESULTS: count(rows * vectors),
       QUADS: count(Math.min(8, bm / 4, bn / 4)),
+      FOURS: count(depth / 4),
+      A_ALONG_K: String(aAlongK),
+      B_ALONG_K: String(bAlongK),
+      TURNS: count(Math.min(8, wx, wy)),
       FETCHES: count(Math.ceil(((bm + bn) * depth) / 16 / threads)),
       WIDE: count(wide),
-      MEMORY: count(depth / 4),
       ...(whole ? { WHOLE: "true" } : {}),
       ...riding.consts,
       ...squares.consts,

@@ -15,7 +15,22 @@ const TILE_B = BN / 4u;
 const SLICE = WX * WY;
 const SUBGROUP = LANES_X * LANES_Y;
 const BLOCKS = (TILE_A + TILE_B) * BK / 4u;
-var<workgroup> tile: array<array<array<vec4f, WIDE>, 4>, MEMORY>;
+var<workgroup> tile: array<array<array<vec4f, WIDE>, 4>, FOURS>;
+
+// Which block of a step is fetched: of which four rows, and which four k.
+fn block_of(i: u32) -> vec2u {
+  let first = i / (QUADS * FOURS) * QUADS;
+  let place = i % (QUADS * FOURS);
+  if ((first < TILE_A && A_ALONG_K) || (first >= TILE_A && B_ALONG_K)) {
+    return vec2u(first + place / FOURS, place % FOURS);
+  }
+  return vec2u(first + place % QUADS, place / QUADS);
+}
+
+// What the places of rows at four k are turned by.
+fn turn_of(at: u32) -> u32 {
+  return at * max(1u, 8u / FOURS) % TURNS;
+}
 
 // The same memory as one row of vectors, for what comes after the product.
 fn keep(i: u32, value: vec4f) {
@@ -55,10 +70,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         let i = f * THREADS + lid;
         let found = next[f];
         if (i < BLOCKS) {
-          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-          let at = (i / QUADS) % (BK / 4u);
+          let block = block_of(i);
+          let place = block.x ^ turn_of(block.y);
           for (var j = 0u; j < 4u; j++) { // unroll
-            tile[at][j][quad] = found[j];
+            tile[block.y][j][place] = found[j];
           }
         }
       }
@@ -68,12 +83,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let i = f * THREADS + lid;
         if (i < BLOCKS) {
-          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-          let k = step + (i / QUADS) % (BK / 4u) * 4u;
-          if (quad < TILE_A) {
-            next[f] = block_a(a_base, m0 + 4u * quad, k);
+          let block = block_of(i);
+          let k = step + 4u * block.y;
+          if (block.x < TILE_A) {
+            next[f] = block_a(a_base, m0 + 4u * block.x, k);
           } else {
-            next[f] = block_b(b_base, n0 + 4u * (quad - TILE_A), k);
+            next[f] = block_b(b_base, n0 + 4u * (block.x - TILE_A), k);
           }
         }
       }
@@ -81,12 +96,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     if (step > K_FROM) {
       for (var d = 0u; d < DEPTH; d++) { // unroll where WHOLE
         let at = slice * DEPTH + d;
+        let my_row = row ^ turn_of(at);
+        let my_column = column ^ turn_of(at);
         for (var j = 0u; j < 4u; j++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            a[q] = tile[at][j][q * WY + row];
+            a[q] = tile[at][j][q * WY + my_row];
           }
           for (var c = 0u; c < NV; c++) { // unroll
-            let b = tile[at][j][TILE_A + c * WX + column];
+            let b = tile[at][j][TILE_A + c * WX + my_column];
             for (var q = 0u; q < ROWS_A; q++) { // unroll
               sum[4u * (q * NV + c)] += a[q].x * b;
               sum[4u * (q * NV + c) + 1u] += a[q].y * b;
