@@ -18,8 +18,8 @@ const [LEAST_WX, MOST_WX] = [8, 20];
 const MOST_PARTS = 3;
 /** Most vec4 that a thread adds up or keeps between the products; with what it fetches they fill the registers of a GPU. */
 const MOST_KEPT = 32;
-/** Four by four of a fetch that lie side by side in memory. */
-const QUADS = 8;
+/** Vectors between four steps of either operand and the next four. */
+const GAP = 2;
 /** Workgroups that a large GPU can run at a time: below it, half the rows and twice as many workgroups. */
 const ENOUGH_WORKGROUPS = 132;
 
@@ -34,12 +34,12 @@ interface Shape {
   readonly step: number;
 }
 
-/** Steps of a sum that are in memory at a time, and so lines that its threads can keep there; an even number. */
-const depthOf = ({ wx, wy, rowsA, step }: Shape): number => Math.max(4 * step, wx, wy * rowsA);
+/** Steps of a sum that are in memory at a time, and so lines that its threads can keep there; a multiple of four. */
+const depthOf = ({ wx, wy, rowsA, step }: Shape): number => 4 * Math.ceil(Math.max(4 * step, wx, wy * rowsA) / 4);
 
 const fits = (shape: Shape): boolean => {
   const { wx, wy, part, rowsA } = shape;
-  return depthOf(shape) * ((wy + 1) * rowsA + part * wx) <= MOST_MEMORY;
+  return depthOf(shape) * ((wy + 1) * rowsA + part * wx + GAP / 2) <= MOST_MEMORY;
 };
 
 /** vec4 of products and of sums in a thread. */
@@ -103,7 +103,7 @@ export function workgroup(
   const hooks = vectorHooks(region, plan, read(a), read(b));
   if (!hooks) return [];
   const [threads, owners, block] = [wx * wy, 4 * rowsA * wy, 4 * wx];
-  const blocks = Math.ceil((wy * rowsA + wx) / QUADS) * QUADS * step;
+  const blocks = (wy * rowsA + wx) * step;
   const count = (n: number): string => `${n}u`;
   const pairs = words.named("column pairs", wx / 2);
   const whole = { WHOLE: "true", STEP_PAIRS: count(2 * step), COLUMN_PAIRS: count(wx / 2), COLUMNS: count(wx) };
@@ -123,7 +123,6 @@ export function workgroup(
         PART: count(part),
         SUMS: count(4 * rowsA * part),
         STEP: count(step),
-        QUADS: count(QUADS),
         FETCHES: count(Math.ceil(blocks / threads)),
         ROW_FETCHES: count(Math.ceil((wx * part * wx) / threads)),
         DEPTH: count(depthOf(shape)),
