@@ -40,6 +40,17 @@ fn kept(i: u32) -> vec4f {
   return tile[i / (4u * WIDE)][i / WIDE % 4u][i % WIDE];
 }
 
+// Of four rows, over all k of a step.
+fn sum_of_step(quad: u32) -> vec4f {
+  var sum = vec4f();
+  for (var at = 0u; at < FOURS; at++) {
+    for (var j = 0u; j < 4u; j++) { // unroll
+      sum += tile[at][j][quad ^ turn_of(at)];
+    }
+  }
+  return sum;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let tiles_n = (N + BN - 1u) / BN;
@@ -60,8 +71,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
 
   var sum: array<vec4f, RESULTS>;
   var a: array<vec4f, ROWS_A>;
-  var total_a: array<vec4f, ROWS_A>;
-  var total_b: array<vec4f, NV>;
+  var total_a = vec4f();
+  var total_b = vec4f();
   var next: array<mat4x4f, FETCHES>;
   // Before the first step there is nothing to multiply, in the last nothing more to fetch.
   for (var step = K_FROM; step < K_TO + BK; step += BK) {
@@ -110,17 +121,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
               sum[4u * (q * NV + c) + 2u] += a[q].z * b;
               sum[4u * (q * NV + c) + 3u] += a[q].w * b;
             }
-            if (SUM_B && m0 == 0u && row == 0u) {
-              total_b[c] += b;
-            }
-          }
-          // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
-          if (SUM_A && n0 == 0u && column == 0u) {
-            for (var q = 0u; q < ROWS_A; q++) { // unroll
-              total_a[q] += a[q];
-            }
           }
         }
+      }
+      // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
+      if (SUM_A && n0 == 0u && lid < TILE_A) {
+        total_a += sum_of_step(lid);
+      }
+      if (SUM_B && m0 == 0u && lid < TILE_B) {
+        total_b += sum_of_step(TILE_A + lid);
       }
     }
     workgroupBarrier();
@@ -172,40 +181,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     workgroupBarrier();
   }
 
-  // The slices' sums of the operands, added in order.
-  if (SUM_A && n0 == 0u) {
-    if (column == 0u) {
-      for (var q = 0u; q < ROWS_A; q++) { // unroll
-        keep(slice * TILE_A + q * WY + row, total_a[q]);
-      }
+  for (var j = 0u; j < 4u; j++) { // unroll
+    if (SUM_A && n0 == 0u && lid < TILE_A && m0 + 4u * lid + j < M) {
+      store_sum_a(m0 + 4u * lid + j, batch, total_a[j]);
     }
-    workgroupBarrier();
-    for (var i = lid; i < BM; i += THREADS) {
-      var total = 0.0;
-      for (var s = 0u; s < SLICES; s++) {
-        total += kept(s * TILE_A + i / 4u)[i % 4u];
-      }
-      if (m0 + i < M) {
-        store_sum_a(m0 + i, batch, total);
-      }
-    }
-    workgroupBarrier();
-  }
-  if (SUM_B && m0 == 0u) {
-    if (row == 0u) {
-      for (var c = 0u; c < NV; c++) { // unroll
-        keep(slice * TILE_B + c * WX + column, total_b[c]);
-      }
-    }
-    workgroupBarrier();
-    for (var i = lid; i < BN; i += THREADS) {
-      var total = 0.0;
-      for (var s = 0u; s < SLICES; s++) {
-        total += kept(s * TILE_B + i / 4u)[i % 4u];
-      }
-      if (n0 + i < N) {
-        store_sum_b(n0 + i, batch, total);
-      }
+    if (SUM_B && m0 == 0u && lid < TILE_B && n0 + 4u * lid + j < N) {
+      store_sum_b(n0 + 4u * lid + j, batch, total_b[j]);
     }
   }
   keep_squares(group, tiles_n * tiles_m * BATCH0 * BATCH1, lid); // where SQUARES
