@@ -83,7 +83,16 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
   ],
   [
     "subgroup-tail",
-    [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
+    [
+      ...plain(fours),
+      ["nt", "bias and gelu", fours],
+      ["nn", "gate and residual", fours],
+      ["tn", "sum of left", fours],
+      // Up to 16 columns, where quads divide K; and a K that does not divide.
+      ["tn", "sum of left", [2, 68, 16, 20]],
+      ["tn", "squares", [1, 20, 12, 24]],
+      ["tn", "plain", [1, 36, 16, 18]],
+    ],
   ],
   ["quad-16x16", quads],
   ["quad-32x32", quads],

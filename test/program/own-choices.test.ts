@@ -58,6 +58,25 @@ test("on a CPU's subgroups, numbers by fours or one by one", () => {
   for (const width of [4, 8, 16]) expect(taken(product(127, 383, 381), facts(width, false))).toBe(`subgroup-single-${width}`);
 });
 
+test("where a gradient has few columns, each quad of a CPU's vector has all of them", () => {
+  const gradient = (columns: number, terms: number): Module => {
+    const b = new Builder();
+    const dy = b.param("dy", "input", tensorType("f32", ["row", "out"], [terms, 384]));
+    const x = b.param("x", "input", tensorType("f32", ["row", "in"], [terms, columns]));
+    return fuse.run({ stage: "graph", fns: [b.finish("main", [{ name: "dw", value: dot(b, dy, x, { over: ["row"] }) }])] }, {});
+  };
+  const columnsOf = (module: Module, size: number): number => {
+    const { program } = bundleOf(module, { batch: 1 });
+    return selectVariant(program.kernels[0]!, program, facts(size, false)).variant.tile[0]!;
+  };
+  for (const size of [8, 16]) {
+    expect(columnsOf(gradient(16, 512), size)).toBe(16);
+    expect(columnsOf(gradient(20, 512), size)).toBe(4 * size);
+    // Quads that divide K have as many k each.
+    expect(columnsOf(gradient(16, 514), size)).toBe(4 * size);
+  }
+});
+
 test.each([
   [8, 512, 3328, "matrix-128x128", "matrix-64x64"],
   [4, 256, 640, "matrix-64x64", "matrix-64x64"],
