@@ -46,6 +46,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   }
 
   var sum: array<vec4f, TM>;
+  var own: array<vec4f, A_LOADS>; // where SUMS
   var k = 0u;
   loop {
     var a: array<vec4f, A_LOADS * A_STEPS>;
@@ -57,6 +58,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       for (var j = 0u; j < A_STEPS; j++) { // unroll
         for (var q = 0u; q < A_LOADS; q++) { // unroll
           a[A_LOADS * j + q] = load_a(a_at[q] + (k + j) * A_K);
+          own[q] += a[A_LOADS * j + q]; // where SUMS
         }
       }
     }
@@ -140,26 +142,21 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
-  // The sums of A over k ride along in the first tile of columns.
-  if (SUM_A && place.y == 0u) {
-    for (var q = 0u; q < SUM_LOADS; q++) { // unroll
-      let m = m0 + 4u * (lane + S * q);
-      let at = a_base + min(m, M - 4u);
-      var total = vec4f();
-      for (var start = 0u; start < K; start += 64u) {
-        var block = vec4f();
-        for (var k = start; k < min(start + 64u, K); k++) {
-          block += load_a(at + k * A_K);
-        }
-        total += block;
-      }
-      if (4u * (lane + S * q) < TM && m < M) {
-        store_sum_a(m, batch, total.x);
-        store_sum_a(m + 1u, batch, total.y);
-        store_sum_a(m + 2u, batch, total.z);
-        store_sum_a(m + 3u, batch, total.w);
-      }
-    }
-  }
+  // The sums of A over k ride along: a lane has what it loaded. The first tile of columns stores them.
+  if (place.y == 0u) { // where SUMS
+    for (var q = 0u; q < A_LOADS; q++) { // unroll // where SUMS
+      var total = own[q]; // where SUMS
+      for (var p = 0u; p < OTHERS; p++) { // unroll // where SUMS
+        total += subgroupShuffleXor(own[q], 4u * (p + 1u)); // where SUMS
+      } // where SUMS
+      let row = 4u * column + TN * q; // where SUMS
+      if (part == 0u && row < TM && m0 + row < M) { // where SUMS
+        store_sum_a(m0 + row, batch, total.x); // where SUMS
+        store_sum_a(m0 + row + 1u, batch, total.y); // where SUMS
+        store_sum_a(m0 + row + 2u, batch, total.z); // where SUMS
+        store_sum_a(m0 + row + 3u, batch, total.w); // where SUMS
+      } // where SUMS
+    } // where SUMS
+  } // where SUMS
   keep_squares(tile, tiles_n * tiles_m * BATCH0 * BATCH1, lane); // where SQUARES
 }
