@@ -1,6 +1,6 @@
 // matmul-single: C[m,n] = Σk A[m,k] · B[k,n] by subgroups as in matmul-subgroup.wgsl, one number at a time: any strides, any sizes. One subgroup
 // of S lanes makes TM rows of TN = COLUMNS · S columns: a lane has every S-th column and loads every S-th row of A, which is handed round. Rows and
-// columns past the edge are read again from the last and not stored.
+// columns past the edge are read again from the last and not stored. Loops ask at their end whether to go on (matmul-subgroup.wgsl says why).
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let tiles_n = (N + TN - 1u) / TN;
@@ -28,7 +28,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   var sum: array<f32, TM * COLUMNS>;
   var a_k = 0u;
   var b_k = 0u;
-  for (var k = 0u; k < K; k++) {
+  var k = 0u;
+  loop {
     var a: array<f32, A_LOADS>;
     for (var q = 0u; q < A_LOADS; q++) { // unroll
       a[q] = number_a(a_at[q] + a_k);
@@ -45,11 +46,27 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
     a_k += A_K;
     b_k += B_K;
+    continuing {
+      k++;
+      break if k >= K;
+    }
   }
   // A store stands once, for what it is to a driver of CPU vectors (matmul-subgroup.wgsl).
-  for (var m = m0; m < min(m0 + TM, M); m++) {
-    for (var n = n0 + lane; n < min(n0 + TN, N); n += S) {
-      store(c_base + m * C_M + n * C_N, m, n, batch, sum[(m - m0) * COLUMNS + (n - n0) / S]);
+  if (n0 + lane < N) {
+    var m = m0;
+    loop {
+      var n = n0 + lane;
+      loop {
+        store(c_base + m * C_M + n * C_N, m, n, batch, sum[(m - m0) * COLUMNS + (n - n0) / S]);
+        continuing {
+          n += S;
+          break if n >= min(n0 + TN, N);
+        }
+      }
+      continuing {
+        m++;
+        break if m >= min(m0 + TM, M);
+      }
     }
   }
   ride_sums(m0, n0, lane, a_base, b_base, batch);
