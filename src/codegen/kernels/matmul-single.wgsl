@@ -26,6 +26,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     b_at[j] = b_base + min(n0 + lane + S * j, N - 1u) * B_N;
   }
   var sum: array<f32, TM * COLUMNS>;
+  var own_a: array<f32, A_LOADS>; // where SUMS_OF_A
+  var own_b: array<f32, COLUMNS>; // where SUMS_OF_B
   var a_k = 0u;
   var b_k = 0u;
   var k = 0u;
@@ -33,10 +35,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     var a: array<f32, A_LOADS>;
     for (var q = 0u; q < A_LOADS; q++) { // unroll
       a[q] = number_a(a_at[q] + a_k);
+      own_a[q] += a[q]; // where SUMS_OF_A
     }
     var b: array<f32, COLUMNS>;
     for (var j = 0u; j < COLUMNS; j++) { // unroll
       b[j] = number_b(b_at[j] + b_k);
+      own_b[j] += b[j]; // where SUMS_OF_B
     }
     for (var r = 0u; r < TM; r++) { // unroll
       let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S);
@@ -69,6 +73,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       }
     }
   }
-  ride_sums(m0, n0, lane, a_base, b_base, batch);
+  // The sums of an operand over k ride along: a lane has what it loaded. The first tile of columns stores those of A, the first of rows those of B.
+  for (var q = 0u; q < A_LOADS; q++) { // unroll // where SUMS_OF_A
+    if (n0 == 0u && lane + S * q < TM && m0 + lane + S * q < M) { // where SUMS_OF_A
+      store_sum_a(m0 + lane + S * q, batch, own_a[q]); // where SUMS_OF_A
+    } // where SUMS_OF_A
+  } // where SUMS_OF_A
+  for (var j = 0u; j < COLUMNS; j++) { // unroll // where SUMS_OF_B
+    if (m0 == 0u && n0 + lane + S * j < N) { // where SUMS_OF_B
+      store_sum_b(n0 + lane + S * j, batch, own_b[j]); // where SUMS_OF_B
+    } // where SUMS_OF_B
+  } // where SUMS_OF_B
   keep_squares(tile, tiles_n * tiles_m * BATCH0 * BATCH1, lane); // where SQUARES
 }
