@@ -80,6 +80,12 @@ test("where a gradient has few columns, each quad of a CPU's vector has all of t
   }
 });
 
+test("on a CPU's subgroups of four, the larger tile for fewer tiles of a gradient that is long", () => {
+  expect(tileOf(32, 256, 1024, 4)).toEqual([32, 32]);
+  expect(tileOf(32, 256, 512, 4)).toEqual([16, 16]);
+  expect(taken(product(32, 256, 1024), facts(4, false))).toBe("quad-16x16");
+});
+
 test("on a CPU's subgroups of four, numbers one by one in the larger tile only where it repays its compiling", () => {
   expect(tileOf(63, 191, 383, 4)).toEqual([32, 32]);
   expect(tileOf(1001, 384, 8, 4)).toEqual([16, 16]);

@@ -34,6 +34,9 @@ const [small, large] = quadTiles as readonly [QuadTile, QuadTile];
 /** Tiles that keep the cores of a CPU at work to the end; fewer where numbers are read one by one, which the larger tile does less often. */
 const ENOUGH_TILES = 32;
 const ENOUGH_TILES_OF_NUMBERS = 8;
+/** Of long tiles, in the gradient of a weight, a quarter as many do: other gradients have the larger tile beside it, so its text is there anyway. */
+const ENOUGH_LONG_TILES = 8;
+const LONG_TILE = 1 << 20;
 
 /** Multiply-adds for which the larger tile of single numbers is worth its time to compile: a millisecond or so of work. */
 const ENOUGH_WORK_OF_NUMBERS = 4e6;
@@ -49,8 +52,10 @@ function countsOf({ shape, region }: MatmulPlan): { rows: number; largeTiles: nu
 
 /** The tile that suits a product, by its size at the compile batch. */
 export function quadFor(plan: MatmulPlan): QuadTile {
-  const { rows, largeTiles } = countsOf(plan);
-  return rows > small.rows && largeTiles >= ENOUGH_TILES ? large : small;
+  const { rows, largeTiles, work } = countsOf(plan);
+  const long = work >= LONG_TILE * largeTiles && foursOf(plan)?.aAlongK === false;
+  const enough = long ? ENOUGH_LONG_TILES : ENOUGH_TILES;
+  return rows > small.rows && largeTiles >= enough ? large : small;
 }
 
 /** Of few rows each number of B is read once by either tile. */
