@@ -1,6 +1,7 @@
 // Each design of the matmul on the products of DiT-S, and, in turn with them, the adapter's arithmetic ceiling. What part of the ceiling a
 // design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process, whose own threads do
-// the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of idle cores.
+// the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of idle cores. There, too,
+// a kernel that stores as many results and nothing else: the part of the ceiling that it would reach is what no design gets beyond.
 import { fromDist } from "../scripts/dist.mjs";
 import { bundleOf, inputsFor, inputsOf, kernelsOf, timed } from "./module.mjs";
 import { ms, statistics, table } from "./statistics.mjs";
@@ -11,6 +12,7 @@ const models = [
   { rows: 128, layers: { ...layers, patch: [64, 384], final: [384, 128] } },
   { rows: 512, layers: { ...layers, patch: [16, 384], final: [384, 32] } },
 ];
+const STORING = "stores alone";
 /** Tiles of any shape, which the summary is about; a few rows; and a product with something behind it. */
 const tiles = ["subgroup-tail", "quad-16x16", "quad-32x32", "workgroup-64x64", "workgroup-32x32-k8", "register-4x4"];
 const shapes = [
@@ -42,6 +44,8 @@ export async function matmulJob(runs) {
     const flop = 2 * shape.m * shape.n * shape.k;
     const repeat = Math.max(1, Math.round(FLOP[dawn.kind === "hardware" ? "hardware" : "software"] / flop));
     const candidates = [{ name: "ceiling", flop: ceiling.flops, once: () => ceiling.run(), times: [] }];
+    if (dawn.kind !== "hardware")
+      candidates.push({ name: STORING, flop: flop * repeat, once: await storing(dawn, shape, repeat), times: [] });
     for (const name of shape.designs) {
       const bundle = bundleOf(shape, name, repeat);
       if (!bundle.program.kernels[0].variants.some((v) => v.name.startsWith(name.split("-")[0]))) continue;
@@ -60,35 +64,69 @@ export async function matmulJob(runs) {
       candidates.push({ name, flop: flop * repeat, once, firstMs, session, times: [] });
     }
     for (let round = 0; round < runs; round++) {
-      for (const c of candidates) c.times.push(await timed(() => c.once()));
+      for (let i = 0; i < candidates.length; i++) {
+        const c = candidates[(round + i) % candidates.length];
+        c.times[round] = await timed(() => c.once());
+      }
     }
     for (const { session } of candidates) session?.dispose();
-    const [ceilingFound, ...found] = candidates.map(({ name, flop: work, times, firstMs }) => {
-      const { medianMs, spread } = statistics(times.map(({ ms }) => ms));
-      const perCpuSecond =
-        dawn.kind === "hardware" ? {} : { gflopPerCpuSecond: work / statistics(times.map(({ cpuMs }) => cpuMs)).medianMs / 1e6 };
+    const software = dawn.kind !== "hardware";
+    const median = (values) => statistics(values).medianMs;
+    const [atMost] = candidates;
+    // A clock may change its rate at any time: each round is held against its own ceiling.
+    const part = (c, key) => median(c.times.map((t, i) => (c.flop / t[key]) * (atMost.times[i][key] / atMost.flop)));
+    const [ceilingFound, ...found] = candidates.map((c) => {
+      const { medianMs, spread } = statistics(c.times.map(({ ms }) => ms));
       return {
-        name,
-        gflopPerSecond: work / medianMs / 1e6,
-        ...perCpuSecond,
+        name: c.name,
+        gflopPerSecond: c.flop / medianMs / 1e6,
+        ...(software ? { gflopPerCpuSecond: c.flop / median(c.times.map(({ cpuMs }) => cpuMs)) / 1e6 } : {}),
         spread,
-        ...(firstMs === undefined ? {} : { firstMs }),
+        ...(c.firstMs === undefined ? {} : { firstMs: c.firstMs }),
+        ...(c === atMost ? {} : { ofCeiling: part(c, "ms"), ...(software ? { ofCeilingCpu: part(c, "cpuMs") } : {}) }),
       };
     });
     const { designs: _, ...what } = shape;
-    const part = (d, rate) => d[rate] / ceilingFound[rate];
-    results.push({
-      ...what,
-      ceiling: ceilingFound,
-      designs: found.map((d) => ({
-        ...d,
-        ofCeiling: part(d, "gflopPerSecond"),
-        ...(d.gflopPerCpuSecond === undefined ? {} : { ofCeilingCpu: part(d, "gflopPerCpuSecond") }),
-      })),
-    });
+    results.push({ ...what, ceiling: ceilingFound, designs: found });
     console.error(`  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}`);
   }
   return { adapter: dawn.info.description, driver: dawn.kind, shapes: results };
+}
+
+/** Zeros in place of the product: tiles of 32 × 32 results by eight lanes, in the order and the loop of the subgroup form. */
+async function storing({ device, globals }, { m, n }, repeat) {
+  const columns = Math.ceil(n / 32);
+  const code = `
+    @group(0) @binding(0) var<storage, read_write> results: array<vec4f>;
+    @compute @workgroup_size(8)
+    fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+      let column = group.x % ${columns} * 8 + lane;
+      let first = group.x / ${columns} * 32;
+      if (column < ${n / 4}) {
+        for (var row = first; row < min(first + 32, ${m}); row++) {
+          results[row * ${n / 4} + column] = vec4f();
+        }
+      }
+    }`;
+  const buffer = device.createBuffer({ size: 4 * m * n, usage: globals.GPUBufferUsage.STORAGE });
+  const module = device.createShaderModule({ code });
+  const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module } });
+  const group = device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: [{ binding: 0, resource: { buffer } }],
+  });
+  const once = async () => {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    for (let i = 0; i < repeat; i++) pass.dispatchWorkgroups(columns * Math.ceil(m / 32));
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+  };
+  await once();
+  return once;
 }
 
 const percent = (part) => (part === undefined ? "" : `${Math.round(100 * part)} %`);

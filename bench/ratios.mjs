@@ -3,35 +3,45 @@
 // work to do shifts less.
 import { ms, statistics, table } from "./statistics.mjs";
 
-/** Each way twice to warm up and find how often it has to run, then `runs` rounds. Ways give milliseconds of the clock and of processors. */
+/**
+ * Two ways: each twice to warm up and find how often it has to run, then `runs` rounds of both, of which every other begins with the second.
+ * Ways give milliseconds of the clock and of processors. A clock may change its rate at any time: so the ratio is the median of the rounds' own,
+ * not that of two medians, which may be of rounds at different rates.
+ */
 export async function inTurn(ways, runs) {
   for (const once of [...ways, ...ways]) await once();
-  const times = ways.map(() => []);
-  for (let round = 0; round < runs; round++) for (const [i, once] of ways.entries()) times[i].push(await once());
+  const rounds = [];
+  for (let round = 0; round < runs; round++) {
+    const both = [];
+    for (const i of round % 2 === 0 ? [0, 1] : [1, 0]) both[i] = await ways[i]();
+    rounds.push(both);
+  }
+  return overRounds(rounds);
+}
+
+/** What was found in rounds, for the report; rounds of several `inTurn` may be put together. */
+export function overRounds(rounds) {
+  const median = (of) => statistics(rounds.map(of)).medianMs;
   return {
-    found: times.map((of) => ({
-      ...statistics(of.map((t) => t.ms)),
-      cpuMs: statistics(of.map((t) => t.cpuMs)).medianMs,
-    })),
+    rounds,
+    found: [0, 1].map((i) => ({ ...statistics(rounds.map((both) => both[i].ms)), cpuMs: median((both) => both[i].cpuMs) })),
+    ratio: median(([mine, other]) => mine.ms / other.ms),
+    cpuRatio: median(([mine, other]) => mine.cpuMs / other.cpuMs),
   };
 }
 
 const percent = (part) => `${Math.round(100 * part)} %`;
 
-/** A row for each work: both ways, the ratio of the medians, and whether it is within the goal. */
+/** A row for each work: both ways, the median ratio, and whether it is within the goal. */
 export function ratiosReport({ name, driver, adapter, ways, rows }) {
   const head = [name, ...ways.flatMap((way) => [`${way}, ms`, "spread"]), "ratio", "by CPU", "goal", ""];
-  const lines = rows.map(({ what, found, goal }) => {
-    const [mine, other] = found;
-    const ratio = mine.medianMs / other.medianMs;
-    return [
-      what,
-      ...found.flatMap(({ medianMs, spread }) => [ms(medianMs), percent(spread)]),
-      ratio.toFixed(2),
-      driver === "hardware" ? "" : (mine.cpuMs / other.cpuMs).toFixed(2),
-      goal.toFixed(2),
-      ratio <= goal ? "met" : "not met",
-    ];
-  });
+  const lines = rows.map(({ what, found, ratio, cpuRatio, goal }) => [
+    what,
+    ...found.flatMap(({ medianMs, spread }) => [ms(medianMs), percent(spread)]),
+    ratio.toFixed(2),
+    driver === "hardware" ? "" : cpuRatio.toFixed(2),
+    goal.toFixed(2),
+    ratio <= goal ? "met" : "not met",
+  ]);
   return `${name} on ${adapter}\n\n${table([head, ...lines])}`;
 }

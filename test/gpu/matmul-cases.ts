@@ -83,7 +83,16 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
   ],
   [
     "subgroup-tail",
-    [...plain(fours), ["nt", "bias and gelu", fours], ["nn", "gate and residual", fours], ["tn", "sum of left", fours]],
+    [
+      ...plain(fours),
+      ["nt", "bias and gelu", fours],
+      ["nn", "gate and residual", fours],
+      ["tn", "sum of left", fours],
+      // Up to 16 columns, where quads divide K; and a K that does not divide.
+      ["tn", "sum of left", [2, 68, 16, 20]],
+      ["tn", "squares", [1, 20, 12, 24]],
+      ["tn", "plain", [1, 36, 16, 18]],
+    ],
   ],
   ["quad-16x16", quads],
   ["quad-32x32", quads],
@@ -91,7 +100,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     "subgroup-single",
     [
       ...oddOnes,
-      ["nt", "bias and gelu", [1, 258, 258, 30]],
+      // Four million multiply-adds: the larger tile of subgroups of four.
+      ["nt", "bias and gelu", [1, 130, 258, 125]],
       ["nn", "gate and residual", [3, 6, 50, 77]],
       ["turned", "plain", odd],
       ["tn", "sum of left", odd],
@@ -99,7 +109,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["tn", "squares", odd],
       ["tn", "squares", fours],
       ["samples", "plain", [3, 3, 50, 155]],
-      ["tn", "sum of right", [1, 70, 131, 77]],
+      ["tn", "sum of right", [1, 70, 131, 477]],
     ],
   ],
   [

@@ -58,6 +58,39 @@ test("on a CPU's subgroups, numbers by fours or one by one", () => {
   for (const width of [4, 8, 16]) expect(taken(product(127, 383, 381), facts(width, false))).toBe(`subgroup-single-${width}`);
 });
 
+/** The sides of the tile that a CPU's subgroups of this size take of dyᵀ · x. */
+function tileOf(rows: number, columns: number, terms: number, size: number): readonly number[] {
+  const b = new Builder();
+  const dy = b.param("dy", "input", tensorType("f32", ["row", "out"], [terms, rows]));
+  const x = b.param("x", "input", tensorType("f32", ["row", "in"], [terms, columns]));
+  const module = fuse.run(
+    { stage: "graph", fns: [b.finish("main", [{ name: "dw", value: dot(b, dy, x, { over: ["row"] }) }])] },
+    {},
+  );
+  const { program } = bundleOf(module, { batch: 1 });
+  return selectVariant(program.kernels[0]!, program, facts(size, false)).variant.tile.slice(0, 2);
+}
+
+test("where a gradient has few columns, each quad of a CPU's vector has all of them", () => {
+  for (const size of [8, 16]) {
+    expect(tileOf(384, 16, 512, size)).toEqual([16, 16]);
+    expect(tileOf(384, 20, 512, size)).toEqual([4 * size, 32]);
+    // Quads that divide K have as many k each.
+    expect(tileOf(384, 16, 514, size)).toEqual([4 * size, 32]);
+  }
+});
+
+test("on a CPU's subgroups of four, the larger tile for fewer tiles of a gradient that is long", () => {
+  expect(tileOf(32, 256, 1024, 4)).toEqual([32, 32]);
+  expect(tileOf(32, 256, 512, 4)).toEqual([16, 16]);
+  expect(taken(product(32, 256, 1024), facts(4, false))).toBe("quad-16x16");
+});
+
+test("on a CPU's subgroups of four, numbers one by one in the larger tile only where it repays its compiling", () => {
+  expect(tileOf(63, 191, 383, 4)).toEqual([32, 32]);
+  expect(tileOf(1001, 384, 8, 4)).toEqual([16, 16]);
+});
+
 test.each([
   [8, 512, 3328, "matrix-128x128", "matrix-64x64"],
   [4, 256, 640, "matrix-64x64", "matrix-64x64"],

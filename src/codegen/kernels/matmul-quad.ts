@@ -34,22 +34,35 @@ const [small, large] = quadTiles as readonly [QuadTile, QuadTile];
 /** Tiles that keep the cores of a CPU at work to the end; fewer where numbers are read one by one, which the larger tile does less often. */
 const ENOUGH_TILES = 32;
 const ENOUGH_TILES_OF_NUMBERS = 8;
+/** Of long tiles, in the gradient of a weight, a quarter as many do: other gradients have the larger tile beside it, so its text is there anyway. */
+const ENOUGH_LONG_TILES = 8;
+const LONG_TILE = 1 << 20;
 
-function largeTiles({ shape, region }: MatmulPlan): number {
+/** Multiply-adds for which the larger tile of single numbers is worth its time to compile: a millisecond or so of work. */
+const ENOUGH_WORK_OF_NUMBERS = 4e6;
+
+/** How many there are at the compile batch. */
+function countsOf({ shape, region }: MatmulPlan): { rows: number; largeTiles: number; work: number } {
   const at = (size: Size): number => evaluate(size, region.batch);
-  const sides = [shape.m, shape.n].map(({ range }) => Math.ceil(at(range) / large.rows));
-  return sides.reduce((a, b) => a * b, at(product(shape.batch.map((l) => l.range))));
+  const [rows, columns, terms] = [shape.m, shape.n, shape.k].map(({ range }) => at(range)) as [number, number, number];
+  const batch = at(product(shape.batch.map((l) => l.range)));
+  const tiles = (side: number): number => Math.ceil(side / large.rows);
+  return { rows, largeTiles: batch * tiles(rows) * tiles(columns), work: batch * rows * columns * terms };
 }
 
-const rowsOf = ({ shape, region }: MatmulPlan): number => evaluate(shape.m.range, region.batch);
-
 /** The tile that suits a product, by its size at the compile batch. */
-export const quadFor = (plan: MatmulPlan): QuadTile =>
-  rowsOf(plan) > small.rows && largeTiles(plan) >= ENOUGH_TILES ? large : small;
+export function quadFor(plan: MatmulPlan): QuadTile {
+  const { rows, largeTiles, work } = countsOf(plan);
+  const long = work >= LONG_TILE * largeTiles && foursOf(plan)?.aAlongK === false;
+  const enough = long ? ENOUGH_LONG_TILES : ENOUGH_TILES;
+  return rows > small.rows && largeTiles >= enough ? large : small;
+}
 
 /** Of few rows each number of B is read once by either tile. */
-const quadOfNumbersFor = (plan: MatmulPlan): QuadTile =>
-  rowsOf(plan) > small.rows / 2 && largeTiles(plan) >= ENOUGH_TILES_OF_NUMBERS ? large : small;
+function quadOfNumbersFor(plan: MatmulPlan): QuadTile {
+  const { rows, largeTiles, work } = countsOf(plan);
+  return rows > small.rows / 2 && largeTiles >= ENOUGH_TILES_OF_NUMBERS && work >= ENOUGH_WORK_OF_NUMBERS ? large : small;
+}
 
 /** How a text reads its operands and stores its results. */
 interface Access {
@@ -77,7 +90,7 @@ export function quadVariants(plan: MatmulPlan, tile: QuadTile): LoweredVariant[]
     quadText(plan, tile, {
       name: quadName(tile),
       what: "",
-      lines: [aAlongK ? "A_K_BY_K" : "A_M_BY_M", bAlongK ? "B_K_BY_K" : "B_N_BY_N"],
+      lines: [...(aAlongK ? ["A_K_BY_K"] : ["A_M_BY_M", "A_STRIDED"]), ...(bAlongK ? ["B_K_BY_K"] : ["B_N_BY_N", "B_STRIDED"])],
       everyFourth: aAlongK,
       vec4: [shape.aBinding, shape.bBinding, ...finish.bindings, ...store.vec4],
       consts: { UNIT: "4u", A_ALONG_K: String(aAlongK), B_ALONG_K: String(bAlongK) },
@@ -97,7 +110,7 @@ export function quadOfNumbers(plan: MatmulPlan): LoweredVariant {
   return quadText(plan, quadOfNumbersFor(plan), {
     name: "subgroup-single-4",
     what: ", numbers one by one",
-    lines: ["SINGLE"],
+    lines: ["SINGLE", "A_STRIDED", "B_STRIDED"],
     everyFourth: true,
     vec4: [],
     consts: { UNIT: "1u", A_ALONG_K: "true", B_ALONG_K: "true" },
@@ -119,7 +132,7 @@ export function quadOfNumbers(plan: MatmulPlan): LoweredVariant {
 
 function quadText(plan: MatmulPlan, { rows, blocks, parts }: QuadTile, access: Access): LoweredVariant {
   const { region, words, sizes, riding, shape } = plan;
-  const most = Math.min(rows, rowsOf(plan));
+  const most = Math.min(rows, countsOf(plan).rows);
   const tm = [4, 8, 16, 32].find((count) => count >= most && (access.everyFourth || count >= 16))!;
   const squares = squareText(plan, "subgroup");
   const lines = [...access.lines, ...(parts === 2 ? ["EIGHT"] : []), ...(isMultiple(shape.k.range, 4 * parts) ? [] : ["K_ENDS"])];

@@ -53,18 +53,27 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     var b: array<vec4f, COLUMNS * PARTS>;
     for (var h = 0u; h < PARTS; h++) { // unroll
       let four = PARTS * step + h;
+      // Where its four k lie, the same for all rows and columns: SwiftShader computes what the text says as often as it says so.
+      let ak0 = 4u * four * a_step; // where A_STRIDED
+      let ak1 = ak0 + a_step; // where A_STRIDED
+      let ak2 = ak1 + a_step; // where A_STRIDED
+      let ak3 = ak2 + a_step; // where A_STRIDED
+      let bk0 = 4u * four * b_step; // where B_STRIDED
+      let bk1 = bk0 + b_step; // where B_STRIDED
+      let bk2 = bk1 + b_step; // where B_STRIDED
+      let bk3 = bk2 + b_step; // where B_STRIDED
       for (var q = 0u; q < OWN; q++) { // unroll // where A_K_BY_K
         a[OWN * h + q] = load_a(a_at[q] + four); // where A_K_BY_K
       } // where A_K_BY_K
       for (var q = 0u; q < OWN; q++) { // unroll // where SINGLE
-        let at = a_at[q] + 4u * four * a_step; // where SINGLE
-        a[OWN * h + q] = vec4f(number_a(at), number_a(at + a_step), number_a(at + 2u * a_step), number_a(at + 3u * a_step)); // where SINGLE
+        let at = a_at[q]; // where SINGLE
+        a[OWN * h + q] = vec4f(number_a(at + ak0), number_a(at + ak1), number_a(at + ak2), number_a(at + ak3)); // where SINGLE
       } // where SINGLE
       for (var q = 0u; q < OWN; q += 4u) { // unroll // where A_M_BY_M
-        let t0 = load_a(a_at[q] + 4u * four * a_step); // where A_M_BY_M
-        let t1 = load_a(a_at[q] + (4u * four + 1u) * a_step); // where A_M_BY_M
-        let t2 = load_a(a_at[q] + (4u * four + 2u) * a_step); // where A_M_BY_M
-        let t3 = load_a(a_at[q] + (4u * four + 3u) * a_step); // where A_M_BY_M
+        let t0 = load_a(a_at[q] + ak0); // where A_M_BY_M
+        let t1 = load_a(a_at[q] + ak1); // where A_M_BY_M
+        let t2 = load_a(a_at[q] + ak2); // where A_M_BY_M
+        let t3 = load_a(a_at[q] + ak3); // where A_M_BY_M
         a[OWN * h + q] = vec4f(t0.x, t1.x, t2.x, t3.x); // where A_M_BY_M
         a[OWN * h + q + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y); // where A_M_BY_M
         a[OWN * h + q + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z); // where A_M_BY_M
@@ -74,14 +83,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         b[COLUMNS * h + j] = load_b(b_at[j] + four); // where B_K_BY_K
       } // where B_K_BY_K
       for (var j = 0u; j < COLUMNS; j++) { // unroll // where SINGLE
-        let at = b_at[j] + 4u * four * b_step; // where SINGLE
-        b[COLUMNS * h + j] = vec4f(number_b(at), number_b(at + b_step), number_b(at + 2u * b_step), number_b(at + 3u * b_step)); // where SINGLE
+        let at = b_at[j]; // where SINGLE
+        b[COLUMNS * h + j] = vec4f(number_b(at + bk0), number_b(at + bk1), number_b(at + bk2), number_b(at + bk3)); // where SINGLE
       } // where SINGLE
       for (var j = 0u; j < COLUMNS; j += 4u) { // unroll // where B_N_BY_N
-        let t0 = load_b(b_at[j] + 4u * four * b_step); // where B_N_BY_N
-        let t1 = load_b(b_at[j] + (4u * four + 1u) * b_step); // where B_N_BY_N
-        let t2 = load_b(b_at[j] + (4u * four + 2u) * b_step); // where B_N_BY_N
-        let t3 = load_b(b_at[j] + (4u * four + 3u) * b_step); // where B_N_BY_N
+        let t0 = load_b(b_at[j] + bk0); // where B_N_BY_N
+        let t1 = load_b(b_at[j] + bk1); // where B_N_BY_N
+        let t2 = load_b(b_at[j] + bk2); // where B_N_BY_N
+        let t3 = load_b(b_at[j] + bk3); // where B_N_BY_N
         b[COLUMNS * h + j] = vec4f(t0.x, t1.x, t2.x, t3.x); // where B_N_BY_N
         b[COLUMNS * h + j + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y); // where B_N_BY_N
         b[COLUMNS * h + j + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z); // where B_N_BY_N

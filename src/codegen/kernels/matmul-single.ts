@@ -38,7 +38,8 @@ function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
       COLUMNS: `${COLUMNS}u`,
       TN: `${COLUMNS * s}u`,
       A_LOADS: `${Math.ceil(tm / s)}u`,
-      ...riding.consts,
+      ...(riding.consts.SUM_A === "true" ? { SUMS_OF_A: "true" } : {}),
+      ...(riding.consts.SUM_B === "true" ? { SUMS_OF_B: "true" } : {}),
       ...squares.consts,
     },
     sizes,
@@ -50,7 +51,7 @@ function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
       riding.hooks,
     ].join("\n"),
     file: "./kernels/matmul-single.wgsl",
-    libraries: ["./kernels/matmul-bands.wgsl", "./kernels/matmul-sums.wgsl"],
+    libraries: ["./kernels/matmul-bands.wgsl"],
   });
   return {
     name: `subgroup-single-${s}`,

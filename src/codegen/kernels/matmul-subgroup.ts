@@ -59,22 +59,39 @@ const MOST_LINES = 256;
 /**
  * Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
  * drivers longer to compile: unrolled text grows with TM · KU. Vectors of 16 have no registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at
- * width 8.
+ * width 8. Where quads
+ * divide K, 32 are a tenth faster and take half as long again to compile.
  */
-const mostRows = (s: number, aAlongK: boolean): number => (aAlongK && (s === 4 || s === 16) ? 16 : 32);
+const mostRows = (s: number, aAlongK: boolean, parts: number): number =>
+  parts > 1 || (aAlongK && (s === 4 || s === 16)) ? 16 : 32;
+
+/** Columns of a quad's lanes. */
+const FEW_COLUMNS = 16;
+
+/**
+ * Parts of K, each a quad's, where half and more of the lanes would have no column and A lies along M: the gradient of a weight that reads few
+ * channels. All quads have the same columns then. Where A lies along K this is no faster, for there are half as many loads again.
+ */
+function partsOf({ shape, region }: MatmulPlan, s: number, steps: number): number {
+  const few = evaluate(shape.n.range, region.batch) <= FEW_COLUMNS;
+  return few && s < GPU_WIDTH && isMultiple(shape.k.range, (s / 4) * steps) ? s / 4 : 1;
+}
 
 function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: Fours, tail: boolean): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
-  // No more rows than there are at the compile batch, but whole vectors of them.
-  const most = Math.min(mostRows(s, aAlongK), evaluate(plan.shape.m.range, region.batch));
-  const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
-  const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
   // A GPU's lane keeps its results in registers anyway.
   const steps = !aAlongK && s < GPU_WIDTH && isMultiple(plan.shape.k.range, 2) ? 2 : 1;
+  const parts = tail && !aAlongK ? partsOf(plan, s, steps) : 1;
+  const tn = (4 * s) / parts;
+  // No more rows than there are at the compile batch, but whole vectors of them.
+  const most = Math.min(mostRows(s, aAlongK, parts), evaluate(plan.shape.m.range, region.batch));
+  const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
+  const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
+  const each = aAlongK ? 4 : steps;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
-    title: `matmul, subgroups of ${s}: ${tm} × ${4 * s} results each`,
+    title: `matmul, subgroups of ${s}: ${tm} × ${tn} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
     vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
@@ -82,13 +99,18 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
     consts: {
       S: `${s}u`,
       TM: `${tm}u`,
-      KU: `${aAlongK ? 4 : steps}u`,
+      TN: `${tn}u`,
+      PARTS: `${parts}u`,
+      OTHERS: `${parts - 1}u`,
+      [parts > 1 ? "QUADS" : "ONE_PART"]: "true",
+      K_EACH: `${each}u`,
+      KU: `${parts * each}u`,
       A_STEPS: `${steps}u`,
-      A_LOADS: `${Math.ceil(tm / (aAlongK ? s : 4 * s))}u`,
+      A_LOADS: `${Math.ceil(tm / (aAlongK ? tn / 4 : tn))}u`,
       A_ALONG_K: String(aAlongK),
       B_ALONG_K: String(bAlongK),
       TAIL: String(tail),
-      SUM_A: riding.consts.SUM_A!,
+      ...(riding.consts.SUM_A === "true" ? { SUMS: "true" } : {}),
       ...squares.consts,
     },
     sizes,
@@ -106,7 +128,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
     name: `subgroup-${s}`,
     requires: { features: ["subgroups"], subgroupSize: s },
     workgroupSize: s,
-    tile: [4 * s, tm, 1, 1],
+    tile: [tn, tm, 1, 1],
     text,
   };
 }
