@@ -38,7 +38,7 @@ const parts = {
     const { dawn, drivers } = JSON.parse(node([cli, "doctor", "--driver", driver, "--json"]));
     return { dawn, ...drivers.find(({ kind }) => kind === driver).adapter };
   },
-  /** Forward passes and training steps, with compile times and first runs. */
+  /** Forward passes and training steps, with loading and first runs. */
   speed: () => bench(["forward", "train"]),
   /** Designs of the matmul on each product of DiT-S, beside the arithmetic ceiling. */
   matmul: () => bench(["matmul"]),
