@@ -23,7 +23,8 @@ const alias = { "dit-compile": source("./src/index.ts") };
 function variables(kind: DriverKind, width?: SubgroupWidth): Record<string, string> {
   try {
     const choice = chooseDriver(kind, width === undefined ? {} : { width });
-    return { ...driverEnv(choice), DIT_TEST_ADAPTER: choice.adapter.description };
+    const halves = choice.adapter.features.includes("shader-f16") ? "1" : "0";
+    return { ...driverEnv(choice), DIT_TEST_ADAPTER: choice.adapter.description, DIT_TEST_HALVES: halves };
   } catch {
     return { [driverVariable]: kind, DIT_TEST_ADAPTER: "missing" };
   }

@@ -21,6 +21,9 @@ export interface Stage {
   readonly binds?: readonly number[];
 }
 
+/** How a variant is called that has loops where the one of the plain name, for GPUs, has all of a step in its text. */
+export const LOOPED = "-looped";
+
 /** What a family makes of a region. */
 export interface Lowered extends Stage {
   /** Where the family has choices: what one is remembered by, see choice-key.ts. */
@@ -172,16 +175,18 @@ const onlyWhere = (text: string, consts: TextParts["consts"]): string =>
 
 /**
  * Unrolls the loops of a .wgsl file that are marked so, `for (var r = 0u; r < TM; r++) { // unroll`: drivers keep an array in registers
- * only when every index is a constant. Bounds are consts of the prologue or numbers; the body ends at the brace under the `for`.
+ * only when every index is a constant. Bounds are consts of the prologue or numbers; the body ends at the brace under the `for`. A loop
+ * marked `// unroll where NAME` is unrolled where there is such a const.
  */
 export function unroll(text: string, consts: Readonly<Record<string, string>>): string {
   const lines = text.split("\n");
   const out: string[] = [];
   for (let i = 0; i < lines.length; i++) {
-    const m = /^( *)for \(var (\w+) = 0u; \2 < (\w+); \2(\+\+| \+= (\w+))\) \{ \/\/ unroll$/.exec(lines[i]!);
+    const line = lines[i]!.replace(/ \/\/ unroll where (\w+)$/, (_, name) => (name in consts ? " // unroll" : ""));
+    const m = /^( *)for \(var (\w+) = 0u; \2 < (\w+); \2(\+\+| \+= (\w+))\) \{ \/\/ unroll$/.exec(line);
     if (!m) {
-      if (lines[i]!.endsWith("// unroll")) throw new InternalError(`a loop that cannot be unrolled: ${lines[i]}`);
-      out.push(lines[i]!);
+      if (line.endsWith("// unroll")) throw new InternalError(`a loop that cannot be unrolled: ${line}`);
+      out.push(line);
       continue;
     }
     const [, indent, name, bound, , step] = m as unknown as [string, string, string, string, string, string | undefined];

@@ -8,6 +8,7 @@ import { compile } from "../../src/compile/compile.js";
 import { MATRICES } from "../../src/program/program.js";
 import { createSession } from "../../src/runtime/session.js";
 import { golden } from "../golden.js";
+import { lacksHalves } from "../gpu/halves.js";
 import { type Case, compare, device, onDevice } from "../gpu/matmul-cases.js";
 import { standingIn } from "../gpu/matrix-units.js";
 import { sample } from "../gpu/sample.js";
@@ -65,8 +66,7 @@ const forced: readonly (readonly [string, readonly Case[]])[] = [
 
 const hasUnits = (): boolean => device().features.has(MATRICES as GPUFeatureName);
 
-// SwiftShader has no f16.
-describe.runIf(process.env.DIT_TEST_PROJECT !== "swiftshader")("with shader-f16", () => {
+describe.runIf(!lacksHalves)("with shader-f16", () => {
   test("every design for matrix units is forced", () => {
     expect(forced.map(([choice]) => choice)).toEqual(matmulChoices.flatMap(({ name, needs }) => (needs ? [name] : [])));
   });

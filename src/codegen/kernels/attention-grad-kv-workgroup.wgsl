@@ -52,15 +52,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       delta[j] = load_delta(batch, query);
     }
     products(&w, false, A, batch, mine, first, lid);
+    let fetched_do = fetched_rows(true, batch, first, lid);
     for (var r = 0u; r < RESULTS; r++) { // unroll
       w[r] = select(vec4f(), exp(w[r] - lse), queries);
     }
-    weighted(&sum_v, w, true, batch, first, QUERIES, lid);
+    weighted(&sum_v, w, fetched_do, true, batch, first, QUERIES, lid);
     products(&d, true, B, batch, mine, first, lid);
+    let fetched_q = fetched_rows(false, batch, first, lid);
     for (var r = 0u; r < RESULTS; r++) { // unroll
       w[r] *= d[r] - delta;
     }
-    weighted(&sum_k, w, false, batch, first, QUERIES, lid);
+    weighted(&sum_k, w, fetched_q, false, batch, first, QUERIES, lid);
   }
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll

@@ -63,6 +63,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   for (var first = 0u; first < KEYS; first += BLOCK) {
     products(&ds, false, A, batch, mine, first, lid);
     products(&d, true, B, batch, mine, first, lid);
+    let fetched = fetched_rows(false, batch, first, lid);
     let keys = within(first, column, KEYS);
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       for (var j = 0u; j < 4u; j++) { // unroll
@@ -70,7 +71,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         ds[4u * q + j] = select(vec4f(), w * (d[4u * q + j] - delta[q][j]), keys);
       }
     }
-    weighted(&sum, ds, false, batch, first, KEYS, lid);
+    weighted(&sum, ds, fetched, false, batch, first, KEYS, lid);
   }
   for (var q = 0u; q < ROWS_A; q++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll

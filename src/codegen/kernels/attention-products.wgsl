@@ -11,15 +11,18 @@ const BLOCK = 4u * WX;
 const PITCH = WY + 1u;
 const PV = PART * WX;
 // For each step of a sum: the own rows, and the other operand. Steps lie in pairs, and what a thread has side by side, because every index that
-// is no constant is checked. PITCH is odd, so that stores by column are in different banks.
-var<workgroup> own: array<array<array<array<vec4f, ROWS_A>, PITCH>, 2>, DEPTH / 2u>;
-var<workgroup> other: array<array<array<vec4f, PV>, 2>, DEPTH / 2u>;
-
-// Which four by four a thread fetches: QUADS neighbours those of as many quads, first of own rows and then of others, at one vector of the
-// width, the next QUADS at the next: rows are read in STEP vectors together.
-fn quad_of(i: u32) -> u32 {
-  return i % QUADS + i / (QUADS * STEP) * QUADS;
+// is no constant is checked. PITCH is odd, and there is a gap after four steps, so that stores by column, and of neighbouring vectors of a
+// row, are in different banks.
+struct OwnFour {
+  pairs: array<array<array<array<vec4f, ROWS_A>, PITCH>, 2>, 2>,
+  gap: array<vec4f, 2>,
 }
+struct OtherFour {
+  pairs: array<array<array<vec4f, PV>, 2>, 2>,
+  gap: array<vec4f, 2>,
+}
+var<workgroup> own: array<OwnFour, DEPTH / 4u>;
+var<workgroup> other: array<OtherFour, DEPTH / 4u>;
 
 // own · otherᵀ for all of the width, which has as many `vectors`.
 fn products(
@@ -37,10 +40,11 @@ fn products(
     (*sum)[r] = vec4f();
   }
   var a = array<vec4f, ROWS_A>();
+  // Neighbours fetch neighbouring vectors of a row, STEP of them, first of own rows and then of others: four by four in a thread.
   var starts = array<vec4u, FETCHES>();
   var next = array<mat4x4f, FETCHES>();
   for (var f = 0u; f < FETCHES; f++) { // unroll
-    let quad = quad_of(f * THREADS + lid);
+    let quad = (f * THREADS + lid) / STEP;
     if (quad < TILE) {
       let at = mine + 4u * quad;
       starts[f] = vec4u(
@@ -63,16 +67,16 @@ fn products(
   for (var step = 0u; step < vectors + STEP; step += STEP) {
     if (step > 0u) {
       for (var f = 0u; f < FETCHES; f++) { // unroll
-        let quad = quad_of(f * THREADS + lid);
-        let pair = 2u * ((f * THREADS + lid) / QUADS % STEP);
+        let quad = (f * THREADS + lid) / STEP;
+        let c = (f * THREADS + lid) % STEP;
         let found = next[f];
         if (quad < TILE) {
           for (var j = 0u; j < 4u; j++) { // unroll
-            own[pair + j / 2u][j % 2u][quad / ROWS_A][quad % ROWS_A] = found[j];
+            own[c].pairs[j / 2u][j % 2u][quad / ROWS_A][quad % ROWS_A] = found[j];
           }
         } else if (quad < TILE + WX) {
           for (var j = 0u; j < 4u; j++) { // unroll
-            other[pair + j / 2u][j % 2u][quad - TILE] = found[j];
+            other[c].pairs[j / 2u][j % 2u][quad - TILE] = found[j];
           }
         }
       }
@@ -80,8 +84,8 @@ fn products(
     }
     if (step < vectors) {
       for (var f = 0u; f < FETCHES; f++) { // unroll
-        let quad = quad_of(f * THREADS + lid);
-        let c = step + (f * THREADS + lid) / QUADS % STEP;
+        let quad = (f * THREADS + lid) / STEP;
+        let c = step + (f * THREADS + lid) % STEP;
         let at = starts[f];
         if (quad < TILE) {
           next[f] = transpose(
@@ -105,12 +109,12 @@ fn products(
       }
     }
     if (step > 0u) {
-      for (var k = 0u; k < STEP_PAIRS; k++) {
+      for (var k = 0u; k < STEP_PAIRS; k++) { // unroll where WHOLE
         for (var d = 0u; d < 2u; d++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            a[q] = own[k][d][row][q];
+            a[q] = own[k / 2u].pairs[k % 2u][d][row][q];
           }
-          let b = other[k][d][column];
+          let b = other[k / 2u].pairs[k % 2u][d][column];
           for (var q = 0u; q < ROWS_A; q++) { // unroll
             for (var j = 0u; j < 4u; j++) { // unroll
               (*sum)[4u * q + j] += a[q][j] * b;
@@ -123,10 +127,22 @@ fn products(
   }
 }
 
-// Adds weights · other rows, of which there are `rows`; weights of rows past the last are zero. A quarter of the block at a time.
+// What a thread fetches of WX rows of the other operand, from row `first` on.
+fn fetched_rows(second: bool, batch: u32, first: u32, lid: u32) -> array<vec4f, ROW_FETCHES> {
+  var found = array<vec4f, ROW_FETCHES>();
+  for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
+    let i = f * THREADS + lid;
+    found[f] = vector_other(second, start_other(second, batch, first + i / PV), i % PV);
+  }
+  return found;
+}
+
+// Adds weights · other rows, of which there are `rows`; weights of rows past the last are zero. A quarter of the block at a time. The first
+// quarter's rows have been fetched, while there was something else to do.
 fn weighted(
   sum: ptr<function, array<vec4f, SUMS>>,
   weights: array<vec4f, RESULTS>,
+  fetched: array<vec4f, ROW_FETCHES>,
   second: bool,
   batch: u32,
   first: u32,
@@ -137,49 +153,42 @@ fn weighted(
   let row = lid / WX;
   var w = weights;
   var a = array<vec4f, ROWS_A>();
-  var next = array<vec4f, ROW_FETCHES>();
+  var next = fetched;
   let count = min(BLOCK, rows - first);
-  for (var at = 0u; at < count + WX; at += WX) {
-    if (at > 0u) {
-      for (var q = 0u; q < ROWS_A; q++) { // unroll
-        own[column / 2u][column % 2u][row][q] = vec4f(w[4u * q].x, w[4u * q + 1u].x, w[4u * q + 2u].x, w[4u * q + 3u].x);
+  for (var at = 0u; at < count; at += WX) {
+    for (var q = 0u; q < ROWS_A; q++) { // unroll
+      own[column / 4u].pairs[column / 2u % 2u][column % 2u][row][q] = vec4f(w[4u * q].x, w[4u * q + 1u].x, w[4u * q + 2u].x, w[4u * q + 3u].x);
+    }
+    // The next quarter's weights come first: an index that is no constant would take them out of registers.
+    for (var r = 0u; r < RESULTS; r++) { // unroll
+      w[r] = w[r].yzwx;
+    }
+    for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
+      let i = f * THREADS + lid;
+      if (i < WX * PV) {
+        other[i / PV / 4u].pairs[i / PV / 2u % 2u][i / PV % 2u][i % PV] = next[f];
       }
-      // The next quarter's weights come first: an index that is no constant would take them out of registers.
-      for (var r = 0u; r < RESULTS; r++) { // unroll
-        w[r] = w[r].yzwx;
-      }
-      for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
-        let i = f * THREADS + lid;
-        if (i < WX * PV) {
-          other[i / PV / 2u][i / PV % 2u][i % PV] = next[f];
+    }
+    workgroupBarrier();
+    if (at + WX < count) {
+      next = fetched_rows(second, batch, first + at + WX, lid);
+    }
+    for (var k = 0u; k < COLUMN_PAIRS; k++) { // unroll where WHOLE
+      for (var d = 0u; d < 2u; d++) { // unroll
+        for (var q = 0u; q < ROWS_A; q++) { // unroll
+          a[q] = own[k / 2u].pairs[k % 2u][d][row][q];
         }
-      }
-      workgroupBarrier();
-    }
-    if (at < count) {
-      for (var f = 0u; f < ROW_FETCHES; f++) { // unroll
-        let i = f * THREADS + lid;
-        next[f] = vector_other(second, start_other(second, batch, first + at + i / PV), i % PV);
-      }
-    }
-    if (at > 0u) {
-      for (var k = 0u; k < COLUMN_PAIRS; k++) {
-        for (var d = 0u; d < 2u; d++) { // unroll
+        for (var c = 0u; c < PART; c++) { // unroll
+          let b = other[k / 2u].pairs[k % 2u][d][c * WX + column];
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            a[q] = own[k][d][row][q];
-          }
-          for (var c = 0u; c < PART; c++) { // unroll
-            let b = other[k][d][c * WX + column];
-            for (var q = 0u; q < ROWS_A; q++) { // unroll
-              for (var j = 0u; j < 4u; j++) { // unroll
-                (*sum)[4u * (q * PART + c) + j] += a[q][j] * b;
-              }
+            for (var j = 0u; j < 4u; j++) { // unroll
+              (*sum)[4u * (q * PART + c) + j] += a[q][j] * b;
             }
           }
         }
       }
-      workgroupBarrier();
     }
+    workgroupBarrier();
   }
 }
 
@@ -191,16 +200,16 @@ fn within(first: u32, column: u32, rows: u32) -> vec4<bool> {
 // Lines of WX numbers in memory, one of each column, four lines in a vec4: stored along the columns, read by all threads of a row, or of a
 // column. Each line is read from a place of its own on, so that either way neighbours are in different banks.
 fn keep(line: u32, column: u32, value: vec4f) {
-  other[line / 2u][line % 2u][column] = value;
+  other[line / 4u].pairs[line / 2u % 2u][line % 2u][column] = value;
 }
 
 fn kept(line: u32, c: u32) -> vec4f {
-  return other[line / 2u][line % 2u][(c + line) % WX];
+  return other[line / 4u].pairs[line / 2u % 2u][line % 2u][(c + line) % WX];
 }
 
 fn sum_of_line(line: u32) -> vec4f {
   var sum = vec4f();
-  for (var c = 0u; c < 2u * COLUMN_PAIRS; c++) {
+  for (var c = 0u; c < COLUMNS; c++) { // unroll where WHOLE
     sum += kept(line, c);
   }
   return sum;

@@ -4,7 +4,7 @@
  */
 import { literal } from "../../ir/ops/literal.js";
 import { evaluate } from "../../program/size.js";
-import { kernelText, type LoweredVariant } from "../kernel.js";
+import { kernelText, LOOPED, type LoweredVariant, type TextParts } from "../kernel.js";
 import type { Region } from "../region.js";
 import { forms, type Plan, vectorHooks } from "./attention-plan.js";
 
@@ -18,8 +18,8 @@ const [LEAST_WX, MOST_WX] = [8, 20];
 const MOST_PARTS = 3;
 /** Most vec4 that a thread adds up or keeps between the products; with what it fetches they fill the registers of a GPU. */
 const MOST_KEPT = 32;
-/** Four by four of a fetch that lie side by side in memory. */
-const QUADS = 8;
+/** Vectors between four steps of either operand and the next four. */
+const GAP = 2;
 /** Workgroups that a large GPU can run at a time: below it, half the rows and twice as many workgroups. */
 const ENOUGH_WORKGROUPS = 132;
 
@@ -34,12 +34,12 @@ interface Shape {
   readonly step: number;
 }
 
-/** Steps of a sum that are in memory at a time, and so lines that its threads can keep there; an even number. */
-const depthOf = ({ wx, wy, rowsA, step }: Shape): number => Math.max(4 * step, wx, wy * rowsA);
+/** Steps of a sum that are in memory at a time, and so lines that its threads can keep there; a multiple of four. */
+const depthOf = ({ wx, wy, rowsA, step }: Shape): number => 4 * Math.ceil(Math.max(4 * step, wx, wy * rowsA) / 4);
 
 const fits = (shape: Shape): boolean => {
   const { wx, wy, part, rowsA } = shape;
-  return depthOf(shape) * ((wy + 1) * rowsA + part * wx) <= MOST_MEMORY;
+  return depthOf(shape) * ((wy + 1) * rowsA + part * wx + GAP / 2) <= MOST_MEMORY;
 };
 
 /** vec4 of products and of sums in a thread. */
@@ -81,55 +81,68 @@ function rowsFor(region: Region, { op, size }: Plan, asked: number | undefined):
   return workgroups >= ENOUGH_WORKGROUPS && rows > 4 * ROWS_OF_THREADS ? 8 : 4;
 }
 
+/**
+ * For GPUs with all of a step in the text, where nothing is left to find; and for every device with steps counted by words of the uniform,
+ * so that no driver unrolls them: those that run this on a CPU would take minutes to compile the former. None where no workgroup holds
+ * the rows.
+ */
 export function workgroup(
   region: Region,
   plan: Plan,
   sizes: Record<string, string>,
   asked: number | undefined,
-): LoweredVariant | undefined {
+  guarded: boolean,
+): LoweredVariant[] {
   const { op, words } = plan;
   const [a, b] = [Math.ceil((plan.size.over as number) / 4), Math.ceil((plan.size.own as number) / 4)];
   const shape = shapeFor(op.op, a, b, rowsFor(region, plan, asked));
-  if (!shape) return undefined;
+  if (!shape) return [];
   const { wx, wy, part, rowsA, step } = shape;
   // What is read of a row: whole steps, and as many vectors as the columns of threads have.
   const read = (vectors: number): number => Math.max(Math.ceil(vectors / step) * step, part * wx);
   const hooks = vectorHooks(region, plan, read(a), read(b));
-  if (!hooks) return undefined;
+  if (!hooks) return [];
   const [threads, owners, block] = [wx * wy, 4 * rowsA * wy, 4 * wx];
-  const blocks = Math.ceil((wy * rowsA + wx) / QUADS) * QUADS * step;
+  const blocks = (wy * rowsA + wx) * step;
   const count = (n: number): string => `${n}u`;
-  const text = kernelText({
-    title: `${op.op}, ${owners} rows a workgroup along blocks of ${block}, ${4 * rowsA} × 4 products a thread`,
-    bindings: region.bindings,
-    words,
-    consts: {
-      THREADS: count(threads),
-      WX: count(wx),
-      WY: count(wy),
-      OWNERS: count(owners),
-      ROWS_A: count(rowsA),
-      RESULTS: count(4 * rowsA),
-      PART: count(part),
-      SUMS: count(4 * rowsA * part),
-      STEP: count(step),
-      QUADS: count(QUADS),
-      FETCHES: count(Math.ceil(blocks / threads)),
-      ROW_FETCHES: count(Math.ceil((wx * part * wx) / threads)),
-      DEPTH: count(depthOf(shape)),
-      SCALE: literal(op.attrs.scale as number, "f32"),
-    },
-    // Counted by words of the uniform, so that no driver unrolls the steps.
-    sizes: {
-      ...sizes,
-      A: words.named("vectors a", a),
-      B: words.named("vectors b", b),
-      STEP_PAIRS: words.named("step pairs", 2 * step),
-      COLUMN_PAIRS: words.named("column pairs", wx / 2),
-    },
-    ...hooks,
-    file: `./kernels/${forms[op.op]!.file}-workgroup.wgsl`,
-    libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-products.wgsl"],
-  });
-  return { name: `workgroup-${owners}x${block}`, requires: {}, workgroupSize: threads, tile: [owners, 1], text };
+  const pairs = words.named("column pairs", wx / 2);
+  const whole = { WHOLE: "true", STEP_PAIRS: count(2 * step), COLUMN_PAIRS: count(wx / 2), COLUMNS: count(wx) };
+  const looped = { STEP_PAIRS: words.named("step pairs", 2 * step), COLUMN_PAIRS: pairs, COLUMNS: `2u * ${pairs}` };
+  const textOf = (more: Pick<TextParts, "consts" | "sizes">): string =>
+    kernelText({
+      title: `${op.op}, ${owners} rows a workgroup along blocks of ${block}, ${4 * rowsA} × 4 products a thread`,
+      bindings: region.bindings,
+      words,
+      consts: {
+        THREADS: count(threads),
+        WX: count(wx),
+        WY: count(wy),
+        OWNERS: count(owners),
+        ROWS_A: count(rowsA),
+        RESULTS: count(4 * rowsA),
+        PART: count(part),
+        SUMS: count(4 * rowsA * part),
+        STEP: count(step),
+        FETCHES: count(Math.ceil(blocks / threads)),
+        ROW_FETCHES: count(Math.ceil((wx * part * wx) / threads)),
+        DEPTH: count(depthOf(shape)),
+        SCALE: literal(op.attrs.scale as number, "f32"),
+        ...more.consts,
+      },
+      sizes: {
+        ...sizes,
+        A: words.named("vectors a", a),
+        B: words.named("vectors b", b),
+        ...more.sizes,
+      },
+      ...hooks,
+      file: `./kernels/${forms[op.op]!.file}-workgroup.wgsl`,
+      libraries: ["./kernels/attention-blocks.wgsl", "./kernels/attention-products.wgsl"],
+    });
+  const variant = { workgroupSize: threads, tile: [owners, 1] };
+  const name = `workgroup-${owners}x${block}`;
+  return [
+    ...(guarded ? [{ ...variant, name, requires: { hardware: true }, text: textOf({ consts: whole, sizes: {} }) }] : []),
+    { ...variant, name: `${name}${LOOPED}`, requires: {}, text: textOf({ consts: {}, sizes: looped }) },
+  ];
 }

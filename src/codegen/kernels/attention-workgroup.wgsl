@@ -47,6 +47,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   var s = array<vec4f, RESULTS>();
   for (var first = 0u; first < KEYS; first += BLOCK) {
     products(&s, false, A, batch, mine, first, lid);
+    let fetched = fetched_rows(true, batch, first, lid);
     let keys = within(first, column, KEYS);
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       for (var j = 0u; j < 4u; j++) { // unroll
@@ -58,7 +59,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     workgroupBarrier();
     for (var q = 0u; q < ROWS_A; q++) { // unroll
       var top = peak[q];
-      for (var c = 0u; c < 2u * COLUMN_PAIRS; c++) {
+      for (var c = 0u; c < COLUMNS; c++) { // unroll where WHOLE
         top = max(top, kept(row * ROWS_A + q, c));
       }
       let shrink = exp(peak[q] - top);
@@ -73,7 +74,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       total[q] = total[q] * shrink + added;
     }
     workgroupBarrier();
-    weighted(&sum, s, true, batch, first, KEYS, lid);
+    weighted(&sum, s, fetched, true, batch, first, KEYS, lid);
   }
   sums_of_rows(&total, lid);
   for (var q = 0u; q < ROWS_A; q++) { // unroll

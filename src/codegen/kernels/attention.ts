@@ -69,13 +69,14 @@ export const attention: Family = {
     const form = forms[op.op]!;
     const choice = options.choices?.attention;
     const onVectors = options.variants && !options.safe && (choice === undefined || choice === "fused");
+    const tiled = options.safe ? [] : workgroup(region, plan, sizes, asked[choice ?? ""], options.variants);
     return {
       family: op.op.replaceAll("_", "-"),
       words,
       extent: [size[form.along], size.batch],
       variants: [
         ...(onVectors ? CPU_WIDTHS.flatMap((s) => vectors(region, plan, sizes, s) ?? []) : []),
-        (options.safe ? undefined : workgroup(region, plan, sizes, asked[choice ?? ""])) ?? naive(region, plan, sizes),
+        ...(tiled.length > 0 ? tiled : [naive(region, plan, sizes)]),
       ],
     };
   },

@@ -1,9 +1,10 @@
 /**
  * Reads of the operands in blocks of four by four, whatever way they lie: four k, and four rows of A (or columns of B) in a vec4 for each.
  * Where an operand lies in fours along its rows that is a vec4 for each k, along K four vec4 that are turned in registers, else sixteen
- * numbers. Past the end of K there are zeros; past the end of M and N the last ones again, which are never stored.
+ * numbers. Past the end of K there are zeros; past the end of M and N the last ones again, which are never stored. Where tiles end with the
+ * product, at any batch, nothing is past the end and nothing is checked.
  */
-import { inFours } from "../fours.js";
+import { inFours, isMultiple } from "../fours.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { fnText } from "../kernel.js";
 import type { Loop } from "../region.js";
@@ -12,7 +13,8 @@ import { type MatmulPlan, type StoreFour, storeFours, storeHook, storesVectors }
 export interface Blocks {
   /** Bindings that are read and written four numbers at a time. */
   readonly vec4: readonly number[];
-  /** Whether neighbours along K lie side by side in B. */
+  /** Whether neighbours along K lie side by side in A, and in B. */
+  readonly aAlongK: boolean;
   readonly bAlongK: boolean;
   /** The reads, and `store_row(base, m, n, batch, value)`: n … n + 3 of a row. */
   readonly hooks: string;
@@ -22,23 +24,35 @@ interface Way {
   readonly alongK: boolean;
   four: boolean;
   readonly bindings: readonly number[];
+  /** Whether there may be something past the end of K, and of the operand's own rows or columns. */
+  readonly past: { readonly k: boolean; readonly own: boolean };
+}
+
+/** Sides of a tile, and a step of K. */
+export interface Sides {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
 }
 
 /**
  * `tiles`: `block_a(base, m, k)` and `block_b(base, n, k)` give a block as a matrix with a column for each k. `rows`: `row_a(base, m, k)`
- * gives k … k + 3 of one row, instead of `block_a`.
+ * gives k … k + 3 of one row, instead of `block_a`, and no block of B is past the end of K.
  */
-export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
+export function blocksOf(plan: MatmulPlan, use: Sides | "rows"): Blocks {
   const rows = use === "rows";
   const { shape: s, finish } = plan;
-  const wayOf = (x: Affine, own: Loop, binding: number, onlyAlongK: boolean): Way => {
-    const ownFour = !onlyAlongK && inFours(x, own);
+  const pastEnd = (loop: Loop, side: number): boolean => !isMultiple(loop.range, side);
+  const past = rows ? { m: true, n: true, k: true } : { m: pastEnd(s.m, use.m), n: pastEnd(s.n, use.n), k: pastEnd(s.k, use.k) };
+  const wayOf = (x: Affine, own: "m" | "n", binding: number, onlyAlongK: boolean): Way => {
+    const ownFour = !onlyAlongK && inFours(x, s[own]);
     const kFour = inFours(x, s.k);
-    return { alongK: kFour || (!ownFour && coefficient(x, s.k.name) === 1), four: kFour || ownFour, bindings: [binding] };
+    const alongK = kFour || (!ownFour && coefficient(x, s.k.name) === 1);
+    return { alongK, four: kFour || ownFour, bindings: [binding], past: { k: past.k, own: past[own] } };
   };
   const settled = (store: StoreFour | undefined) => {
-    const a = wayOf(s.a, s.m, s.aBinding, rows);
-    const b = wayOf(s.b, s.n, s.bBinding, false);
+    const a = wayOf(s.a, "m", s.aBinding, rows);
+    const b = wayOf(s.b, "n", s.bBinding, false);
     const c = { four: store !== undefined, bindings: [...finish.bindings, ...(store?.vec4 ?? [])] };
     // A binding has one type: what is also read singly is read singly everywhere.
     const single = new Set([...(store?.single ?? finish.reads), ...s.fold.sums.map((sum) => sum.binding)]);
@@ -56,10 +70,11 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
   const { a, b, c, store, vec4 } = ways.map(settled).find((way) => way.c.four || way.store === undefined)!;
   return {
     vec4,
+    aAlongK: a.alongK,
     bAlongK: b.alongK,
     hooks: [
-      rows ? rowHooks(a) : blockHooks("a", "m", a, true),
-      blockHooks("b", "n", b, !rows),
+      rows ? rowHooks(a) : blockHooks("a", "m", a, a.past.k),
+      blockHooks("b", "n", b, !rows && b.past.k),
       store?.hook ?? storeHook(plan),
       storeRowHook(c.four),
     ].join("\n"),
@@ -69,43 +84,45 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows"): Blocks {
 const fours = (text: (j: number) => string): string => [0, 1, 2, 3].map(text).join(", ");
 
 /** A block whose operand lies in fours along K: its rows, read one after the other. */
-function rowsOfBlock(x: "a" | "b", own: "m" | "n", k: string, binding: number): string {
+function rowsOfBlock(x: "a" | "b", own: "m" | "n", { past, bindings: [binding] }: Way): string {
   const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
-  return fours((i) => `b${binding}[(base + min(${own} + ${i}u, ${OWN} - 1u) * ${X}_${OWN} + ${k}) / 4u]`);
+  return fours((i) => {
+    const at = past.own ? `min(${own} + ${i}u, ${OWN} - 1u)` : `(${own} + ${i}u)`;
+    return `b${binding}[(base + ${at} * ${X}_${OWN} + k) / 4u]`;
+  });
 }
 
 /** `column_x(base, own, k)`: own … own + 3 at one k, of an operand that does not lie in fours along K. */
-function columnHooks(x: "a" | "b", own: "m" | "n", { four, bindings: [binding] }: Way): string {
+function columnHooks(x: "a" | "b", own: "m" | "n", way: Way): string {
   const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
   const head = `column_${x}(base: u32, ${own}: u32, k: u32) -> vec4f`;
-  if (four) {
-    const at = `base + min(${own}, ${OWN} - 4u) + min(k, K - 1u) * ${X}_K`;
-    return fnText(head, [`return select(vec4f(), b${binding}[(${at}) / 4u], k < K);`]);
+  if (way.four) {
+    const at = `base + ${way.past.own ? `min(${own}, ${OWN} - 4u)` : own} + ${lastK(way)} * ${X}_K`;
+    return fnText(head, [returned("vec4f()", `b${way.bindings[0]}[(${at}) / 4u]`, way)]);
   }
-  return [
-    singleHook(x, own, binding!),
-    fnText(head, [`return vec4f(${fours((i) => `load_${x}(base, ${own} + ${i}u, k)`)});`]),
-  ].join("\n");
+  const numbers = fours((j) => `load_${x}(base, ${own} + ${j}u, k)`);
+  return [singleHook(x, own, way), fnText(head, [`return vec4f(${numbers});`])].join("\n");
 }
 
-const singleHook = (x: "a" | "b", own: "m" | "n", binding: number): string => {
+const lastK = ({ past }: Way): string => (past.k ? "min(k, K - 1u)" : "k");
+
+const returned = (zero: string, value: string, { past }: Way): string =>
+  past.k ? `return select(${zero}, ${value}, k < K);` : `return ${value};`;
+
+const singleHook = (x: "a" | "b", own: "m" | "n", way: Way): string => {
   const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
-  const at = `base + min(${own}, ${OWN} - 1u) * ${X}_${OWN} + min(k, K - 1u) * ${X}_K`;
-  return fnText(`load_${x}(base: u32, ${own}: u32, k: u32) -> f32`, [`return select(0.0, b${binding}[${at}], k < K);`]);
+  const at = `base + ${way.past.own ? `min(${own}, ${OWN} - 1u)` : own} * ${X}_${OWN} + ${lastK(way)} * ${X}_K`;
+  return fnText(`load_${x}(base: u32, ${own}: u32, k: u32) -> f32`, [returned("0.0", `b${way.bindings[0]}[${at}]`, way)]);
 };
 
-/** `block_x(base, own, k)`: a block as a matrix with a column for each k. `guarded`: there may be k past the end. */
+/** `block_x(base, own, k)`: a block as a matrix with a column for each k. `guarded`: there may be blocks past the end of K. */
 function blockHooks(x: "a" | "b", own: "m" | "n", way: Way, guarded: boolean): string {
   const head = `block_${x}(base: u32, ${own}: u32, k: u32) -> mat4x4f`;
   if (way.four && way.alongK) {
-    if (!guarded) return fnText(head, [`return transpose(mat4x4f(${rowsOfBlock(x, own, "k", way.bindings[0]!)}));`]);
+    const block = `return transpose(mat4x4f(${rowsOfBlock(x, own, way)}));`;
+    if (!guarded) return fnText(head, [block]);
     // A block never crosses the end of K.
-    return fnText(head, [
-      "if (k >= K) {",
-      "  return mat4x4f();",
-      "}",
-      `return transpose(mat4x4f(${rowsOfBlock(x, own, "k", way.bindings[0]!)}));`,
-    ]);
+    return fnText(head, ["if (k >= K) {", "  return mat4x4f();", "}", block]);
   }
   if (!guarded)
     return `${columnHooks(x, own, way)}\n${fnText(head, [`return mat4x4f(${fours((j) => `column_${x}(base, ${own}, k + ${j}u)`)});`])}`;
@@ -121,11 +138,11 @@ function blockHooks(x: "a" | "b", own: "m" | "n", way: Way, guarded: boolean): s
 }
 
 /** Rows are walked along K, whose end a vec4 never crosses. */
-function rowHooks({ four, bindings: [binding] }: Way): string {
+function rowHooks(way: Way): string {
   const head = "row_a(base: u32, m: u32, k: u32) -> vec4f";
-  if (four) return fnText(head, [`return b${binding}[(base + min(m, M - 1u) * A_M + k) / 4u];`]);
+  if (way.four) return fnText(head, [`return b${way.bindings[0]}[(base + min(m, M - 1u) * A_M + k) / 4u];`]);
   const row = fnText(head, [`return vec4f(${fours((j) => `load_a(base, m, k + ${j}u)`)});`]);
-  return `${singleHook("a", "m", binding!)}\n${row}`;
+  return `${singleHook("a", "m", way)}\n${row}`;
 }
 
 function storeRowHook(four: boolean): string {

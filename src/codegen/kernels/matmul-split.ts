@@ -9,7 +9,7 @@ import { add, evaluate, mul, product, type Size } from "../../program/size.js";
 import { fnText, kernelText, type Lowered, type Stage } from "../kernel.js";
 import { type Loop, type Region, rowMajor } from "../region.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, matmulWords, planOf, storeHook } from "./matmul-plan.js";
-import { sidesOf, type Tile, threadsOf, workgroupTile } from "./matmul-tiles.js";
+import { sidesOf, type Tile, threadsOf, tileName, workgroupVariants } from "./matmul-tiles.js";
 
 /** More parts than this are more to add than to multiply. */
 const MOST_PARTS = 32;
@@ -124,12 +124,12 @@ function partKernel(whole: Region, shape: MatmulShape, binds: readonly number[],
   const finish = { plain: true, text: "", bindings: [to], dtypes: ["f32"], reads: [], inFours: () => undefined } as const;
   const riding = { consts: { SUM_A: String(has.a), SUM_B: String(has.b) }, hooks };
   const plan: MatmulPlan = { region, shape: part, words, sizes: own, finish, loops: [], riding };
-  const variant = workgroupTile(plan, tile);
+  const variants = workgroupVariants(plan, tile);
   return {
     family: "matmul",
     words,
     extent: [shape.n.range, shape.m.range, parts.range, shape.batch[1].range],
-    variants: [{ ...variant, name: splitName(tile) }],
+    variants: variants.map((variant) => ({ ...variant, name: variant.name.replace(tileName(tile), splitName(tile)) })),
   };
 }
 

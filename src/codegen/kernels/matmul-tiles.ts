@@ -1,6 +1,6 @@
 /** The designs of matmul that need no feature of the device: register tiles, workgroup tiles, few rows. */
 import { evaluate } from "../../program/size.js";
-import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
+import { fnText, kernelText, LOOPED, type LoweredVariant } from "../kernel.js";
 import { blocksOf } from "./matmul-blocks.js";
 import { type MatmulPlan, storeHook } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
@@ -67,13 +67,25 @@ export function tileName(tile: Tile): string {
   return `workgroup-${bm}x${bn}${tile.slices === 1 ? "" : `-k${tile.slices}`}`;
 }
 
-/** Tiles of A and B in workgroup memory. */
-export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
+/** Threads side by side along N, of the 32 of a GPU's subgroup. */
+const LANES_X = 8;
+const SUBGROUP = 32;
+
+/**
+ * Tiles of A and B in workgroup memory: for GPUs with all of a step in the text, where nothing is left to find; and for every device as a
+ * loop, because a driver that runs this on a CPU takes gigabytes and minutes to compile the former.
+ */
+export const workgroupVariants = (plan: MatmulPlan, tile: Tile): LoweredVariant[] => [
+  { ...workgroupTile(plan, tile, true), requires: { hardware: true } },
+  workgroupTile(plan, tile, false),
+];
+
+export function workgroupTile(plan: MatmulPlan, tile: Tile, whole: boolean): LoweredVariant {
   const { region, words, sizes, riding } = plan;
   const { rows, vectors, wx, wy, slices, depth } = tile;
   const [bm, bn] = sidesOf(tile);
   const threads = threadsOf(tile);
-  const { vec4, hooks } = blocksOf(plan, "tiles");
+  const { vec4, hooks, aAlongK, bAlongK } = blocksOf(plan, { m: bm, n: bn, k: depth });
   // Vectors of a k of both tiles, as many as what half of the slices hand over in the end fits in, too; every device has 16 KiB.
   const wide = 2 ** Math.ceil(Math.log2((bm + bn) / 4));
   // The tiles are no longer read then, and are larger.
@@ -88,6 +100,8 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       THREADS: count(threads),
       WX: count(wx),
       WY: count(wy),
+      LANES_X: count(Math.min(LANES_X, wx)),
+      LANES_Y: count(SUBGROUP / Math.min(LANES_X, wx)),
       SLICES: count(slices),
       BM: count(bm),
       BN: count(bn),
@@ -97,9 +111,13 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
       ROWS_A: count(rows / 4),
       RESULTS: count(rows * vectors),
       QUADS: count(Math.min(8, bm / 4, bn / 4)),
+      FOURS: count(depth / 4),
+      A_ALONG_K: String(aAlongK),
+      B_ALONG_K: String(bAlongK),
+      TURNS: count(Math.min(8, wx, wy)),
       FETCHES: count(Math.ceil(((bm + bn) * depth) / 16 / threads)),
       WIDE: count(wide),
-      MEMORY: count(depth / 4),
+      ...(whole ? { WHOLE: "true" } : {}),
       ...riding.consts,
       ...squares.consts,
     },
@@ -108,7 +126,8 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile): LoweredVariant {
     hooks: [...squares.hooks, hooks, riding.hooks].join("\n"),
     file: "./kernels/matmul-workgroup.wgsl",
   });
-  return { name: tileName(tile), requires: {}, workgroupSize: threads, tile: [bn, bm, 1, 1], text };
+  const name = whole ? tileName(tile) : `${tileName(tile)}${LOOPED}`;
+  return { name, requires: {}, workgroupSize: threads, tile: [bn, bm, 1, 1], text };
 }
 
 /** Most rows that one workgroup of the few-row form makes. */

@@ -3,18 +3,34 @@
 // what they need; the blocks of the next step are on their way while this step is multiplied. Both tiles lie k by k with four rows
 // (columns) in a vec4, A's and then B's, so a thread has 4 · ROWS_A rows and 4 · NV columns for ROWS_A + NV reads.
 //   The memory is nested, tile[k / 4][k % 4][rows]: k % 4 is a number in the text and a thread's rows are the same in every step, so for
-// four k there is one place to find, and one check that Dawn adds, in place of one for each read. (With all of a step in the text an NVIDIA
-// H200 is 1.08 times faster, and SwiftShader takes more memory to compile it than most machines have.)
+// four k there is one place to find, and one check that Dawn adds, in place of one for each read. WHOLE: all of a step is in the text.
+//   Neighbours by LANES_X × LANES_Y, which is a GPU's subgroup, are a block of results that is about square: what they read of both tiles at
+// a time is the least.
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
 //   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
 //   64 bytes together and more, along M in 128, and eight store 128 bytes side by side, in different banks.
-//   In the product, neighbours read neighbouring columns and, a row of threads all the same, the same rows.
 const TILE_A = BM / 4u;
 const TILE_B = BN / 4u;
 const SLICE = WX * WY;
+const SUBGROUP = LANES_X * LANES_Y;
 const BLOCKS = (TILE_A + TILE_B) * BK / 4u;
-var<workgroup> tile: array<array<array<vec4f, WIDE>, 4>, MEMORY>;
+var<workgroup> tile: array<array<array<vec4f, WIDE>, 4>, FOURS>;
+
+// Which block of a step is fetched: of which four rows, and which four k.
+fn block_of(i: u32) -> vec2u {
+  let first = i / (QUADS * FOURS) * QUADS;
+  let place = i % (QUADS * FOURS);
+  if ((first < TILE_A && A_ALONG_K) || (first >= TILE_A && B_ALONG_K)) {
+    return vec2u(first + place / FOURS, place % FOURS);
+  }
+  return vec2u(first + place % QUADS, place / QUADS);
+}
+
+// What the places of rows at four k are turned by.
+fn turn_of(at: u32) -> u32 {
+  return at * max(1u, 8u / FOURS) % TURNS;
+}
 
 // The same memory as one row of vectors, for what comes after the product.
 fn keep(i: u32, value: vec4f) {
@@ -22,6 +38,17 @@ fn keep(i: u32, value: vec4f) {
 }
 fn kept(i: u32) -> vec4f {
   return tile[i / (4u * WIDE)][i / WIDE % 4u][i % WIDE];
+}
+
+// Of four rows, over all k of a step.
+fn sum_of_step(quad: u32) -> vec4f {
+  var sum = vec4f();
+  for (var at = 0u; at < FOURS; at++) {
+    for (var j = 0u; j < 4u; j++) { // unroll
+      sum += tile[at][j][quad ^ turn_of(at)];
+    }
+  }
+  return sum;
 }
 
 @compute @workgroup_size(THREADS)
@@ -39,13 +66,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
   let slice = lid / SLICE;
-  let column = lid % WX;
-  let row = (lid % SLICE) / WX;
+  let column = lid % LANES_X + lid / SUBGROUP % (WX / LANES_X) * LANES_X;
+  let row = lid % SUBGROUP / LANES_X + lid % SLICE / (LANES_Y * WX) * LANES_Y;
 
   var sum: array<vec4f, RESULTS>;
   var a: array<vec4f, ROWS_A>;
-  var total_a: array<vec4f, ROWS_A>;
-  var total_b: array<vec4f, NV>;
+  var total_a = vec4f();
+  var total_b = vec4f();
   var next: array<mat4x4f, FETCHES>;
   // Before the first step there is nothing to multiply, in the last nothing more to fetch.
   for (var step = K_FROM; step < K_TO + BK; step += BK) {
@@ -54,10 +81,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
         let i = f * THREADS + lid;
         let found = next[f];
         if (i < BLOCKS) {
-          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-          let at = (i / QUADS) % (BK / 4u);
+          let block = block_of(i);
+          let place = block.x ^ turn_of(block.y);
           for (var j = 0u; j < 4u; j++) { // unroll
-            tile[at][j][quad] = found[j];
+            tile[block.y][j][place] = found[j];
           }
         }
       }
@@ -67,42 +94,42 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       for (var f = 0u; f < FETCHES; f++) { // unroll
         let i = f * THREADS + lid;
         if (i < BLOCKS) {
-          let quad = i % QUADS + i / (QUADS * BK / 4u) * QUADS;
-          let k = step + (i / QUADS) % (BK / 4u) * 4u;
-          if (quad < TILE_A) {
-            next[f] = block_a(a_base, m0 + 4u * quad, k);
+          let block = block_of(i);
+          let k = step + 4u * block.y;
+          if (block.x < TILE_A) {
+            next[f] = block_a(a_base, m0 + 4u * block.x, k);
           } else {
-            next[f] = block_b(b_base, n0 + 4u * (quad - TILE_A), k);
+            next[f] = block_b(b_base, n0 + 4u * (block.x - TILE_A), k);
           }
         }
       }
     }
     if (step > K_FROM) {
-      for (var d = 0u; d < DEPTH; d++) {
+      for (var d = 0u; d < DEPTH; d++) { // unroll where WHOLE
         let at = slice * DEPTH + d;
+        let my_row = row ^ turn_of(at);
+        let my_column = column ^ turn_of(at);
         for (var j = 0u; j < 4u; j++) { // unroll
           for (var q = 0u; q < ROWS_A; q++) { // unroll
-            a[q] = tile[at][j][q * WY + row];
+            a[q] = tile[at][j][q * WY + my_row];
           }
           for (var c = 0u; c < NV; c++) { // unroll
-            let b = tile[at][j][TILE_A + c * WX + column];
+            let b = tile[at][j][TILE_A + c * WX + my_column];
             for (var q = 0u; q < ROWS_A; q++) { // unroll
               sum[4u * (q * NV + c)] += a[q].x * b;
               sum[4u * (q * NV + c) + 1u] += a[q].y * b;
               sum[4u * (q * NV + c) + 2u] += a[q].z * b;
               sum[4u * (q * NV + c) + 3u] += a[q].w * b;
             }
-            if (SUM_B && m0 == 0u && row == 0u) {
-              total_b[c] += b;
-            }
-          }
-          // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
-          if (SUM_A && n0 == 0u && column == 0u) {
-            for (var q = 0u; q < ROWS_A; q++) { // unroll
-              total_a[q] += a[q];
-            }
           }
         }
+      }
+      // Sums of an operand over k ride along: those of A in the first tile of columns, those of B in the first of rows.
+      if (SUM_A && n0 == 0u && lid < TILE_A) {
+        total_a += sum_of_step(lid);
+      }
+      if (SUM_B && m0 == 0u && lid < TILE_B) {
+        total_b += sum_of_step(TILE_A + lid);
       }
     }
     workgroupBarrier();
@@ -154,40 +181,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     workgroupBarrier();
   }
 
-  // The slices' sums of the operands, added in order.
-  if (SUM_A && n0 == 0u) {
-    if (column == 0u) {
-      for (var q = 0u; q < ROWS_A; q++) { // unroll
-        keep(slice * TILE_A + q * WY + row, total_a[q]);
-      }
+  for (var j = 0u; j < 4u; j++) { // unroll
+    if (SUM_A && n0 == 0u && lid < TILE_A && m0 + 4u * lid + j < M) {
+      store_sum_a(m0 + 4u * lid + j, batch, total_a[j]);
     }
-    workgroupBarrier();
-    for (var i = lid; i < BM; i += THREADS) {
-      var total = 0.0;
-      for (var s = 0u; s < SLICES; s++) {
-        total += kept(s * TILE_A + i / 4u)[i % 4u];
-      }
-      if (m0 + i < M) {
-        store_sum_a(m0 + i, batch, total);
-      }
-    }
-    workgroupBarrier();
-  }
-  if (SUM_B && m0 == 0u) {
-    if (row == 0u) {
-      for (var c = 0u; c < NV; c++) { // unroll
-        keep(slice * TILE_B + c * WX + column, total_b[c]);
-      }
-    }
-    workgroupBarrier();
-    for (var i = lid; i < BN; i += THREADS) {
-      var total = 0.0;
-      for (var s = 0u; s < SLICES; s++) {
-        total += kept(s * TILE_B + i / 4u)[i % 4u];
-      }
-      if (n0 + i < N) {
-        store_sum_b(n0 + i, batch, total);
-      }
+    if (SUM_B && m0 == 0u && lid < TILE_B && n0 + 4u * lid + j < N) {
+      store_sum_b(n0 + 4u * lid + j, batch, total_b[j]);
     }
   }
   keep_squares(group, tiles_n * tiles_m * BATCH0 * BATCH1, lid); // where SQUARES

@@ -7,7 +7,7 @@ import { InternalError } from "../../diagnostics/diagnostic.js";
 import { MATRICES } from "../../program/program.js";
 import { evaluate, product, type Size } from "../../program/size.js";
 import { matmulKey } from "../choice-key.js";
-import type { Choice, Family, LoweredVariant } from "../kernel.js";
+import { type Choice, type Family, LOOPED, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
@@ -25,8 +25,8 @@ import {
   type Tile,
   threadsOf,
   tileName,
-  workgroupTile,
   workgroupTiles,
+  workgroupVariants,
 } from "./matmul-tiles.js";
 
 interface Design extends Choice {
@@ -94,7 +94,7 @@ export const matmulChoices: readonly Design[] = [
   ...workgroupTiles.map((tile) => ({
     name: tileName(tile),
     doc: `tiles in workgroup memory, ${tile.rows} × ${4 * tile.vectors} results a thread${tile.slices === 1 ? "" : `, K in ${tile.slices} parts`}`,
-    variants: (plan: MatmulPlan) => [workgroupTile(plan, tile)],
+    variants: (plan: MatmulPlan) => workgroupVariants(plan, tile),
   })),
   ...matrixTiles.map((tile) => ({
     name: matrixName(tile),
@@ -128,11 +128,11 @@ export function designOf(choice: string | undefined): { readonly design: string 
   return { design: baked ? choice!.slice(0, -BAKED.length - 1) : choice, baked };
 }
 
-/** Whether a variant of this name is of the design of that name: some say their rows or their width in place of how they end. */
+/** Whether a variant of this name is of the design of that name: some say their rows or their width in place of how they end, or that they loop. */
 export function isOfDesign(variant: string, design: string): boolean {
   if (design === "few-rows") return variant.startsWith("few-");
   if (design === "subgroup-single") return variant.startsWith("subgroup-single-");
-  return design.startsWith("subgroup-") ? /^subgroup-\d+$/.test(variant) : variant === design;
+  return design.startsWith("subgroup-") ? /^subgroup-\d+$/.test(variant) : variant === design || variant === `${design}${LOOPED}`;
 }
 
 /**
@@ -178,7 +178,7 @@ const onMatrices = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
  * a switch of all invocations, so register tiles, which need neither, are last and run everywhere.
  */
 const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
-  ...(guarded ? [{ ...workgroupTile(plan, tileFor(plan)), requires: { hardware: true } }] : []),
+  ...(guarded ? workgroupVariants(plan, tileFor(plan)).slice(0, 1) : []),
   registerTile(plan),
 ];
 
