@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { matmulChoices } from "../../src/codegen/kernels/matmul.js";
+import { sidesOf, tileName, workgroupTiles } from "../../src/codegen/kernels/matmul-tiles.js";
 import { compile } from "../../src/compile/compile.js";
 import { Builder } from "../../src/ir/builder.js";
 import type { Module } from "../../src/ir/graph.js";
@@ -99,8 +100,11 @@ const products = [
   ["squares", [5, 7, 19]],
 ] as const;
 
-// Tiles in workgroup memory are one text, of many invocations: one product of each.
+// Tiles in workgroup memory are one file, of many invocations: one product of each.
 const isTile = (name: string): boolean => /^(workgroup|split)-/.test(name);
+
+/** A place at the end of a tile may be past the end of the product. */
+const CHECKED = /\bmin\([mn]( \+ \du)?, u\[|, k < u\[/;
 
 describe.each(matmulChoices.filter(({ needs }) => !needs).map(({ name }) => name))("matmul, %s", (choice) => {
   test.each(sample(`races ${choice}`, products, isTile(choice) ? 1 : 2))("%s of %j", (form, sizes) => {
@@ -112,13 +116,32 @@ describe.each(matmulChoices.filter(({ needs }) => !needs).map(({ name }) => name
     if (choice.startsWith("register") && form === "squares") return;
     // Few rows carry no sums, a K that is divided no squares, and the other designs have no workgroup memory.
     const has = choice.startsWith("split") ? form !== "squares" : isTile(choice) || (choice === "few-rows" && form === "nt");
-    expect(kernels).toHaveLength(has ? 1 : 0);
+    // Tiles have a text for GPUs and one whose step is a loop.
+    expect(kernels).toHaveLength(has ? (isTile(choice) ? 2 : 1) : 0);
     for (const kernel of kernels) {
+      if (isTile(choice)) expect(kernel.text).toMatch(CHECKED);
       expect(problems(bundle, kernel, kernel.text)).toEqual([]);
       expect(problems(bundle, kernel, kernel.text.replaceAll("workgroupBarrier();", "")).join()).toContain("Data race");
     }
   });
 });
+
+// Where tiles end with the product no place is checked: texts of their own. Two steps of K.
+describe.each(sample("races, whole tiles", workgroupTiles, 2).map((tile) => [tileName(tile), tile] as const))(
+  "matmul, %s",
+  (choice, tile) => {
+    test.each(sample(`races, whole ${choice}`, ["nt", "tn", "squares"] as const, 1))("%s of whole tiles", (form) => {
+      const bundle = bundleOf(product(form, [...sidesOf(tile), 2 * tile.depth]), { choices: { matmul: choice } });
+      const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.startsWith("workgroup-"));
+      expect(kernels).toHaveLength(2);
+      for (const kernel of kernels) {
+        expect(kernel.text).not.toMatch(CHECKED);
+        expect(problems(bundle, kernel, kernel.text)).toEqual([]);
+        expect(problems(bundle, kernel, kernel.text.replaceAll("workgroupBarrier();", "")).join()).toContain("Data race");
+      }
+    });
+  },
+);
 
 /** Everything of f16 as f32, and what stands in for matrix units: the interpreter knows neither. */
 const inFull = (text: string): string =>

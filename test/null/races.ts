@@ -7,12 +7,16 @@ import { CallExpr, detectRaces, MemoryTracker } from "wgsl_reflect/wgsl_reflect.
 /** Races and divergent barriers in the first workgroup; what is bound to group 0, in the order of its bindings. */
 export function racesIn(text: string, bound: readonly (Float32Array | { readonly uniform: unknown })[]): string[] {
   waiting = withBarriers(text);
-  const { races, errors } = detectRaces(inStep(text), "main", [1, 1, 1], { 0: Object.fromEntries(bound.entries()) });
+  const { races, errors } = detectRaces(readable(text), "main", [1, 1, 1], { 0: Object.fromEntries(bound.entries()) });
   return [...errors, ...races.map((race) => race.message)];
 }
 
-/** The interpreter overlooks a barrier that is the first statement of a block; something that does nothing goes before it. */
-const inStep = (text: string): string => text.replaceAll("workgroupBarrier();", "let step_ = 0u; workgroupBarrier();");
+/**
+ * The interpreter overlooks a barrier that is the first statement of a block: something that does nothing goes before it. And `block` is a
+ * word of its own there.
+ */
+const readable = (text: string): string =>
+  text.replaceAll("workgroupBarrier();", "let step_ = 0u; workgroupBarrier();").replaceAll(/\bblock\b/g, "block_");
 
 /**
  * The interpreter keeps what a function returned once for all invocations, and hands each what the last one got: an index that a function
