@@ -15,6 +15,8 @@ const models = [
 const STORING = "stores alone";
 /** Tiles of any shape, which the summary is about; a few rows; and a product with something behind it. */
 const tiles = ["subgroup-tail", "quad-16x16", "quad-32x32", "workgroup-64x64", "workgroup-32x32-k8", "register-4x4"];
+/** The other sizes of workgroup tiles, for a GPU: where a CPU stands in for one, none of them is ever the compiler's choice. */
+const sizes = ["workgroup-128x128", "workgroup-64x64-k2", "workgroup-64x32-k4", "workgroup-32x16-k8"];
 const shapes = [
   ...models.flatMap(({ rows, layers: of }) =>
     Object.entries(of).flatMap(([layer, [k, n]]) => [
@@ -46,7 +48,7 @@ export async function matmulJob(runs) {
     const candidates = [{ name: "ceiling", flop: ceiling.flops, once: () => ceiling.run(), times: [] }];
     if (dawn.kind !== "hardware")
       candidates.push({ name: STORING, flop: flop * repeat, once: await storing(dawn, shape, repeat), times: [] });
-    for (const name of shape.designs) {
+    for (const name of dawn.kind === "hardware" ? [...shape.designs, ...sizes] : shape.designs) {
       const bundle = bundleOf(shape, name, repeat);
       if (!bundle.program.kernels[0].variants.some((v) => v.name.startsWith(name.split("-")[0]))) continue;
       const session = await createSession(bundle, dawn.device, { batch: 1 });
@@ -163,7 +165,8 @@ export function matmulReport({ driver, shapes: results }) {
 /** Median and lowest part of the ceiling over the layers' shapes that a design can take. */
 function summary(results) {
   const plain = results.filter(({ layer }) => Object.hasOwn(models[0].layers, layer));
-  return tiles.map((name) => {
+  const found = new Set(plain.flatMap(({ designs }) => designs.map(({ name }) => name)));
+  return [...tiles, ...sizes.filter((name) => found.has(name))].map((name) => {
     const mine = plain.flatMap(({ designs }) => designs.filter((d) => d.name === name));
     const over = (key) => {
       const { medianMs: median, minMs: lowest } = statistics(mine.map((d) => d[key]));

@@ -41,7 +41,9 @@ for (const [project, file] of parts) {
     console.log(`${name}: ${done[name].passed} passed before`);
     continue;
   }
+  const start = performance.now();
   const counts = run(project, file);
+  console.log(`${name}: ${counts.passed} passed, ${counts.failed} failed in ${Math.round((performance.now() - start) / 1000)} s`);
   if (counts.failed > 0 || counts.passed === 0) {
     console.log(`error: ${name}: ${counts.failed} failed, ${counts.passed} passed`);
     report(1 + counts.failed);

@@ -5,7 +5,7 @@ import { fail } from "../diagnostics/diagnostic.js";
 import type { DriverKind } from "../runtime/node/driver.js";
 import type { Tuned } from "../tuner/tune.js";
 import { driverOption } from "./doctor.js";
-import { type Io, printJson } from "./io.js";
+import { ExitError, type Io, printJson } from "./io.js";
 import { jsonOption, memoryOption, positiveNumber, REFUSES, wholeNumber } from "./options.js";
 
 interface Flags {
@@ -78,20 +78,26 @@ export async function tuneCommand(dir: string, flags: Flags, io: Io): Promise<vo
       tuned.kernels.map(({ key, dispatches: _, label: __, ways: ___, ...measured }) => [key, measured]),
     );
     await mergeTuning(flags.output, name, { ...facts, features: [...features].sort(), kernels });
-    if (flags.json) printJson(io, { adapter: name, output: flags.output, ...tuned });
-    else io.out(printTuned(tuned, name));
-    io.err(`wrote ${flags.output}\n`);
-    for (const text of tuned.wrong) io.err(`wrong numbers, left out: ${text}\n`);
-    if (tuned.wrong.length > 0) {
-      fail("DIT7042", "some ways of the kernels gave wrong numbers on this adapter", {
-        notes: tuned.wrong,
-        help: "the tuning file does without them; please report this: it is a bug of the driver or of dit-compile",
-      });
-    }
+    reportTuned(tuned, name, flags, io);
   } finally {
     process.removeListener("SIGINT", onSignal);
     dawn.dispose();
   }
+}
+
+/** Says what was found, and fails where a way gave wrong numbers. */
+export function reportTuned(tuned: Tuned, adapter: string, { output, json }: Pick<Flags, "output" | "json">, io: Io): void {
+  if (json) printJson(io, { adapter, output, ...tuned });
+  else io.out(printTuned(tuned, adapter));
+  io.err(`wrote ${output}\n`);
+  for (const text of tuned.wrong) io.err(`wrong numbers, left out: ${text}\n`);
+  if (tuned.wrong.length === 0) return;
+  // What was found is the one value on the output, and has them.
+  if (json) throw new ExitError(1);
+  fail("DIT7042", "some ways of the kernels gave wrong numbers on this adapter", {
+    notes: tuned.wrong,
+    help: "the tuning file does without them; please report this: it is a bug of the driver or of dit-compile",
+  });
 }
 
 function printTuned({ kernels, chosenMs, passMs, clock, leftOut }: Tuned, adapter: string): string {
