@@ -126,22 +126,20 @@ describe.each(matmulChoices.filter(({ needs }) => !needs).map(({ name }) => name
   });
 });
 
-// Where tiles end with the product no place is checked: texts of their own. Two steps of K.
-describe.each(sample("races, whole tiles", workgroupTiles, 2).map((tile) => [tileName(tile), tile] as const))(
-  "matmul, %s",
-  (choice, tile) => {
-    test.each(sample(`races, whole ${choice}`, ["nt", "tn", "squares"] as const, 1))("%s of whole tiles", (form) => {
-      const bundle = bundleOf(product(form, [...sidesOf(tile), 2 * tile.depth]), { choices: { matmul: choice } });
-      const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.startsWith("workgroup-"));
-      expect(kernels).toHaveLength(2);
-      for (const kernel of kernels) {
-        expect(kernel.text).not.toMatch(CHECKED);
-        expect(problems(bundle, kernel, kernel.text)).toEqual([]);
-        expect(problems(bundle, kernel, kernel.text.replaceAll("workgroupBarrier();", "")).join()).toContain("Data race");
-      }
-    });
-  },
-);
+// Where the tiles that do not divide K end with the product no place is checked: texts of their own. Two steps of K.
+const ending = workgroupTiles.filter(({ slices }) => slices === 1);
+describe.each(ending.map((tile) => [tileName(tile), tile] as const))("matmul, %s", (choice, tile) => {
+  test.each(sample(`races, whole ${choice}`, ["tn", "squares"] as const, 1))("%s of whole tiles", (form) => {
+    const bundle = bundleOf(product(form, [...sidesOf(tile), 2 * tile.depth]), { choices: { matmul: choice } });
+    const kernels = kernelsWithSharedMemory(bundle).filter(({ variant }) => variant.name.startsWith("workgroup-"));
+    expect(kernels).toHaveLength(2);
+    for (const kernel of kernels) {
+      expect(kernel.text).not.toMatch(CHECKED);
+      expect(problems(bundle, kernel, kernel.text)).toEqual([]);
+      expect(problems(bundle, kernel, kernel.text.replaceAll("workgroupBarrier();", "")).join()).toContain("Data race");
+    }
+  });
+});
 
 /** Everything of f16 as f32, and what stands in for matrix units: the interpreter knows neither. */
 const inFull = (text: string): string =>

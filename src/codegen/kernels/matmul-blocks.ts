@@ -7,7 +7,6 @@
 import { inFours, isMultiple } from "../fours.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { fnText } from "../kernel.js";
-import type { Loop } from "../region.js";
 import { type MatmulPlan, type StoreFour, storeFours, storeHook, storesVectors } from "./matmul-plan.js";
 
 export interface Blocks {
@@ -37,18 +36,20 @@ export interface Sides {
 
 /**
  * `tiles`: `block_a(base, m, k)` and `block_b(base, n, k)` give a block as a matrix with a column for each k. `rows`: `row_a(base, m, k)`
- * gives k … k + 3 of one row, instead of `block_a`, and no block of B is past the end of K.
+ * gives k … k + 3 of one row, instead of `block_a`, and no block of B is past the end of K. `ends`: the sides of tiles; where these end with
+ * the product, nothing is checked.
  */
-export function blocksOf(plan: MatmulPlan, use: Sides | "rows"): Blocks {
+export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows", ends?: Sides): Blocks {
   const rows = use === "rows";
   const { shape: s, finish } = plan;
-  const pastEnd = (loop: Loop, side: number): boolean => !isMultiple(loop.range, side);
-  const past = rows ? { m: true, n: true, k: true } : { m: pastEnd(s.m, use.m), n: pastEnd(s.n, use.n), k: pastEnd(s.k, use.k) };
+  const pastEnd = (own: keyof Sides): boolean => ends === undefined || !isMultiple(s[own].range, ends[own]);
   const wayOf = (x: Affine, own: "m" | "n", binding: number, onlyAlongK: boolean): Way => {
     const ownFour = !onlyAlongK && inFours(x, s[own]);
     const kFour = inFours(x, s.k);
     const alongK = kFour || (!ownFour && coefficient(x, s.k.name) === 1);
-    return { alongK, four: kFour || ownFour, bindings: [binding], past: { k: past.k, own: past[own] } };
+    // Along K the checks cost nothing, and one text serves more products.
+    const past = alongK ? { k: true, own: true } : { k: pastEnd("k"), own: pastEnd(own) };
+    return { alongK, four: kFour || ownFour, bindings: [binding], past };
   };
   const settled = (store: StoreFour | undefined) => {
     const a = wayOf(s.a, "m", s.aBinding, rows);

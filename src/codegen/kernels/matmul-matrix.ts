@@ -63,7 +63,7 @@ function matrixVariant(plan: MatmulPlan, tile: MatrixTile, shape: MatrixShape): 
   const [bm, bn] = sidesOf(tile, shape);
   const count = subgroups[0] * subgroups[1] * slices;
   const threads = LANES * count;
-  const { vec4, hooks } = blocksOf(plan, { m: bm, n: bn, k: depth });
+  const { vec4, hooks } = blocksOf(plan, "tiles", { m: bm, n: bn, k: depth });
   const numbers = {
     THREADS: threads,
     SM: subgroups[0],

@@ -59,8 +59,7 @@ const MOST_LINES = 256;
 /**
  * Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
  * drivers longer to compile: unrolled text grows with TM · KU. Vectors of 16 have no registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at
- * width 8. Where quads
- * divide K, 32 are a tenth faster and take half as long again to compile.
+ * width 8. Where quads divide K, 32 are a tenth faster and take half as long again to compile.
  */
 const mostRows = (s: number, aAlongK: boolean, parts: number): number =>
   parts > 1 || (aAlongK && (s === 4 || s === 16)) ? 16 : 32;

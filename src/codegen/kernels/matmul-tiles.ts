@@ -85,7 +85,8 @@ export function workgroupTile(plan: MatmulPlan, tile: Tile, whole: boolean): Low
   const { rows, vectors, wx, wy, slices, depth } = tile;
   const [bm, bn] = sidesOf(tile);
   const threads = threadsOf(tile);
-  const { vec4, hooks, aAlongK, bAlongK } = blocksOf(plan, { m: bm, n: bn, k: depth });
+  // Of small tiles, whose time is not in their fetches, one text had better serve more products.
+  const { vec4, hooks, aAlongK, bAlongK } = blocksOf(plan, "tiles", slices === 1 ? { m: bm, n: bn, k: depth } : undefined);
   // Vectors of a k of both tiles, as many as what half of the slices hand over in the end fits in, too; every device has 16 KiB.
   const wide = 2 ** Math.ceil(Math.log2((bm + bn) / 4));
   // The tiles are no longer read then, and are larger.
