@@ -51,6 +51,8 @@ export type Case = readonly [Form, Ending, Sizes];
 
 const odd: Sizes = [1, 17, 50, 77];
 const fours: Sizes = [2, 68, 132, 144];
+/** Where the two largest tiles end with the product, and check nothing. */
+const whole: Sizes = [1, 128, 128, 128];
 const forms: readonly Form[] = ["nn", "nt", "tn", "heads"];
 const plain = (sizes: Sizes): Case[] => forms.map((form) => [form, "plain", sizes]);
 const oddOnes: readonly Case[] = [...plain(odd), ["nt", "plain", [1, 1, 1, 1]]];
@@ -119,6 +121,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["tn", "sum of left", fours],
       ["tn", "sum of right", odd],
       ["tn", "squares", odd],
+      ["nn", "plain", whole],
+      ["tn", "sum of left", whole],
     ],
   ],
   [
@@ -126,6 +130,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
     [
       ...oddOnes,
       ...plain(fours),
+      ["nn", "plain", whole],
+      ["tn", "sum of left", whole],
       ["nt", "bias and gelu", fours],
       ["nn", "gate and residual", [3, 6, 50, 77]],
       ["turned", "plain", odd],
