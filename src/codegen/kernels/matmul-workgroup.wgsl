@@ -8,8 +8,9 @@
 // a time is the least.
 //   The workgroup is SLICES times as many threads as the results need: each slice takes its own part of every step's k, and the slices'
 //   results are added at the end, in fixed order. So a product of few results and a long K has enough threads to hide what waiting there is.
-//   In a fetch, QUADS neighbours take the blocks of QUADS × four rows, the next QUADS those of the next four k: along K a row is read in
-//   64 bytes together and more, along M in 128, and eight store 128 bytes side by side, in different banks.
+//   In a fetch, neighbours take blocks that lie side by side in memory: those of a row where the operand lies along K, else those of QUADS
+//   neighbouring rows, the next QUADS those of the next four k. A GPU fetches and stores for eight threads at a time: from few cache lines
+//   then, and into different banks, for which the places of rows are turned at each four k, by an exclusive or.
 const TILE_A = BM / 4u;
 const TILE_B = BN / 4u;
 const SLICE = WX * WY;
