@@ -45,6 +45,16 @@ test.each([
   for (const size of [8, 16, 32]) expect(taken(product(rows, columns, 384), facts(size, true))).toBe(name);
 });
 
+test("a GPU has all of a step in the text where any other device that is given the design has a loop", () => {
+  const { program, wgsl } = bundleOf(product(256, 256, 384), { choices: { matmul: "workgroup-64x64" } });
+  const takenBy = (device: DeviceFacts) => selectVariant(program.kernels[0]!, program, device).variant;
+  const [whole, looped] = [takenBy(gpu), takenBy(facts(8, false))];
+  expect([whole.name, looped.name]).toEqual(["workgroup-64x64", "workgroup-64x64-looped"]);
+  const steps = /for \(var d = 0u; d < DEPTH; d\+\+\)/;
+  expect(wgsl[whole.file]).not.toMatch(steps);
+  expect(wgsl[looped.file]).toMatch(steps);
+});
+
 test.each([
   [2048, 2048, "quad-32x32"],
   [64, 128, "quad-16x16"],

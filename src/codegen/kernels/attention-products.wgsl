@@ -15,11 +15,11 @@ const PV = PART * WX;
 // row, are in different banks.
 struct OwnFour {
   pairs: array<array<array<array<vec4f, ROWS_A>, PITCH>, 2>, 2>,
-  gap: array<vec4f, 2>,
+  gap: array<vec4f, GAP>,
 }
 struct OtherFour {
   pairs: array<array<array<vec4f, PV>, 2>, 2>,
-  gap: array<vec4f, 2>,
+  gap: array<vec4f, GAP>,
 }
 var<workgroup> own: array<OwnFour, DEPTH / 4u>;
 var<workgroup> other: array<OtherFour, DEPTH / 4u>;

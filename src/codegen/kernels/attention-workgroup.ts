@@ -126,6 +126,7 @@ export function workgroup(
         FETCHES: count(Math.ceil(blocks / threads)),
         ROW_FETCHES: count(Math.ceil((wx * part * wx) / threads)),
         DEPTH: count(depthOf(shape)),
+        GAP: count(GAP),
         SCALE: literal(op.attrs.scale as number, "f32"),
         ...more.consts,
       },

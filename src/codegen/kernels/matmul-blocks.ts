@@ -2,7 +2,7 @@
  * Reads of the operands in blocks of four by four, whatever way they lie: four k, and four rows of A (or columns of B) in a vec4 for each.
  * Where an operand lies in fours along its rows that is a vec4 for each k, along K four vec4 that are turned in registers, else sixteen
  * numbers. Past the end of K there are zeros; past the end of M and N the last ones again, which are never stored. Where tiles end with the
- * product, at any batch, nothing is past the end and nothing is checked.
+ * product at any batch, an operand that does not lie along K is not checked.
  */
 import { inFours, isMultiple } from "../fours.js";
 import { type Affine, coefficient } from "../index-math.js";
@@ -36,8 +36,8 @@ export interface Sides {
 
 /**
  * `tiles`: `block_a(base, m, k)` and `block_b(base, n, k)` give a block as a matrix with a column for each k. `rows`: `row_a(base, m, k)`
- * gives k … k + 3 of one row, instead of `block_a`, and no block of B is past the end of K. `ends`: the sides of tiles; where these end with
- * the product, nothing is checked.
+ * gives k … k + 3 of one row, instead of `block_a`, and no block of B is past the end of K. `ends`: the sides of tiles that
+ * may end with the product; by default all is checked.
  */
 export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows", ends?: Sides): Blocks {
   const rows = use === "rows";
@@ -85,12 +85,9 @@ export function blocksOf(plan: MatmulPlan, use: "tiles" | "rows", ends?: Sides):
 const fours = (text: (j: number) => string): string => [0, 1, 2, 3].map(text).join(", ");
 
 /** A block whose operand lies in fours along K: its rows, read one after the other. */
-function rowsOfBlock(x: "a" | "b", own: "m" | "n", { past, bindings: [binding] }: Way): string {
+function rowsOfBlock(x: "a" | "b", own: "m" | "n", { bindings: [binding] }: Way): string {
   const [X, OWN] = [x.toUpperCase(), own.toUpperCase()];
-  return fours((i) => {
-    const at = past.own ? `min(${own} + ${i}u, ${OWN} - 1u)` : `(${own} + ${i}u)`;
-    return `b${binding}[(base + ${at} * ${X}_${OWN} + k) / 4u]`;
-  });
+  return fours((i) => `b${binding}[(base + min(${own} + ${i}u, ${OWN} - 1u) * ${X}_${OWN} + k) / 4u]`);
 }
 
 /** `column_x(base, own, k)`: own … own + 3 at one k, of an operand that does not lie in fours along K. */

@@ -71,16 +71,19 @@ export function tileName(tile: Tile): string {
 const LANES_X = 8;
 const SUBGROUP = 32;
 
-/**
- * Tiles of A and B in workgroup memory: for GPUs with all of a step in the text, where nothing is left to find; and for every device as a
- * loop, because a driver that runs this on a CPU takes gigabytes and minutes to compile the former.
- */
+/** Tiles of A and B in workgroup memory, for GPUs: all of a step is in the text, and nothing is left to find. */
+export const wholeTile = (plan: MatmulPlan, tile: Tile): LoweredVariant => ({
+  ...workgroupTile(plan, tile, true),
+  requires: { hardware: true },
+});
+
+/** And for every device, where a step is a loop: a driver that runs this on a CPU takes gigabytes and minutes to compile the former. */
 export const workgroupVariants = (plan: MatmulPlan, tile: Tile): LoweredVariant[] => [
-  { ...workgroupTile(plan, tile, true), requires: { hardware: true } },
+  wholeTile(plan, tile),
   workgroupTile(plan, tile, false),
 ];
 
-export function workgroupTile(plan: MatmulPlan, tile: Tile, whole: boolean): LoweredVariant {
+function workgroupTile(plan: MatmulPlan, tile: Tile, whole: boolean): LoweredVariant {
   const { region, words, sizes, riding } = plan;
   const { rows, vectors, wx, wy, slices, depth } = tile;
   const [bm, bn] = sidesOf(tile);

@@ -25,6 +25,7 @@ import {
   type Tile,
   threadsOf,
   tileName,
+  wholeTile,
   workgroupTiles,
   workgroupVariants,
 } from "./matmul-tiles.js";
@@ -178,7 +179,7 @@ const onMatrices = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] =>
  * a switch of all invocations, so register tiles, which need neither, are last and run everywhere.
  */
 const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
-  ...(guarded ? workgroupVariants(plan, tileFor(plan)).slice(0, 1) : []),
+  ...(guarded ? [wholeTile(plan, tileFor(plan))] : []),
   registerTile(plan),
 ];
 
