@@ -9,7 +9,7 @@ import type { Access, Requirement } from "../program/program.js";
 import type { Size } from "../program/size.js";
 import { storedType, type Words } from "./emitter.js";
 import type { Binding, Region } from "./region.js";
-import { convertHalves, hasHalves, hasPairs, UNPACK } from "./stored.js";
+import { convertHalves, hasHalves, hasPairs, UNPACK, type Width } from "./stored.js";
 
 /** One kernel: the variants, from most demanding to least, and the sizes they share. */
 export interface Stage {
@@ -107,6 +107,8 @@ export interface TextParts {
   readonly libraries?: readonly string[];
   /** Bindings read four numbers at a time. */
   readonly vec4?: readonly number[];
+  /** Bindings read two numbers at a time. */
+  readonly vec2?: readonly number[];
 }
 
 /** One readable WGSL module. */
@@ -115,7 +117,7 @@ export function kernelText(parts: TextParts): string {
     (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access satisfies Access}> b${i}: array<${elementType(parts, b, i)}>;`,
   );
   const text = `${withSizes(parts.hooks, parts.sizes)}\n${familyText(parts)}`;
-  const body = convertHalves(text, parts.bindings, parts.vec4);
+  const body = convertHalves(text, parts.bindings, (i) => widthOf(parts, i));
   const math = /\b(tanh_|expm1_|sigmoid_|gelu_|gelu_slope_|silu_slope_)\(/.test(parts.hooks)
     ? [wgslFile("./kernels/math.wgsl")]
     : [];
@@ -139,8 +141,14 @@ export function kernelText(parts: TextParts): string {
   ].join("\n");
 }
 
-const elementType = ({ vec4 }: TextParts, { dtype, packed }: Binding, i: number): string =>
-  packed ? (vec4?.includes(i) ? "vec2u" : "u32") : vec4?.includes(i) ? (dtype === "f16" ? "vec4h" : "vec4f") : storedType(dtype);
+/** How many numbers are read or written at a time. */
+const widthOf = ({ vec2, vec4 }: TextParts, i: number): Width => (vec4?.includes(i) ? 4 : vec2?.includes(i) ? 2 : 1);
+
+const elementType = (parts: TextParts, { dtype, packed }: Binding, i: number): string => {
+  const width = widthOf(parts, i);
+  if (packed) return width === 4 ? "vec2u" : "u32";
+  return width === 1 ? storedType(dtype) : `vec${width}${dtype === "f16" ? "h" : "f"}`;
+};
 
 /** Names of sizes replaced by the words they stand for; comments stay as they are. */
 const withSizes = (text: string, sizes: TextParts["sizes"]): string =>

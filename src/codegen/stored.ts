@@ -43,11 +43,14 @@ export const hasPairs = (bindings: readonly Binding[]): boolean => bindings.some
 
 export const hasHalves = (bindings: readonly Binding[]): boolean => bindings.some((b) => b.dtype === "f16");
 
+/** Numbers that are read or written at a time. */
+export type Width = 1 | 2 | 4;
+
 /**
  * Every access to a binding of halves in a text: what is read is widened, what is stored is rounded to nearest. Bindings stand in texts as
  * `b<number>[place]`; a store is a statement `b0[place] = value;`. Pairs are read alone: to write one half of a word is to race for the other.
  */
-export function convertHalves(text: string, bindings: readonly Binding[], vec4: readonly number[] = []): string {
+export function convertHalves(text: string, bindings: readonly Binding[], widthOf: (binding: number) => Width): string {
   if (!hasHalves(bindings)) return text;
   let out = "";
   let at = 0;
@@ -55,19 +58,21 @@ export function convertHalves(text: string, bindings: readonly Binding[], vec4: 
     const binding = Number(m[1]);
     if (bindings[binding]?.dtype !== "f16" || m.index < at) continue;
     const end = closing(text, m.index + m[0].length - 1);
-    const place = convertHalves(text.slice(m.index + m[0].length, end), bindings, vec4);
+    const place = convertHalves(text.slice(m.index + m[0].length, end), bindings, widthOf);
     const access = m[0] + place + text[end];
     out += text.slice(at, m.index);
     at = end + 1;
+    const width = widthOf(binding);
     if (bindings[binding].packed) {
-      out += vec4.includes(binding) ? `unpack_four(${access})` : `unpack_one(${m[0]}(${place}) / 2u], ${place})`;
+      const pair = width === 2 ? `unpack2x16float(${access})` : `unpack_one(${m[0]}(${place}) / 2u], ${place})`;
+      out += width === 4 ? `unpack_four(${access})` : pair;
       continue;
     }
     const store = /^ = ([^;]*);/.exec(text.slice(at));
     if (store) {
-      out += `${access} = ${vec4.includes(binding) ? "vec4h" : "f16"}(${convertHalves(store[1]!, bindings, vec4)});`;
+      out += `${access} = ${width === 1 ? "f16" : `vec${width}h`}(${convertHalves(store[1]!, bindings, widthOf)});`;
       at += store[0].length;
-    } else out += `${vec4.includes(binding) ? "vec4f" : "f32"}(${access})`;
+    } else out += `${width === 1 ? "f32" : `vec${width}f`}(${access})`;
   }
   return out + text.slice(at);
 }

@@ -10,7 +10,7 @@ import type { Module, Result, Value } from "../../src/ir/graph.js";
 import { gelu } from "../../src/ir/ops/activations.js";
 import { dot } from "../../src/ir/ops/contract.js";
 import { add, mul } from "../../src/ir/ops/elementwise.js";
-import { expandTo, sum, transpose } from "../../src/ir/ops/shape.js";
+import { expandTo, rename, sum, transpose } from "../../src/ir/ops/shape.js";
 import { tensorType } from "../../src/ir/types.js";
 import { fuse } from "../../src/passes/fuse/index.js";
 import { narrow } from "../../src/passes/narrow.js";
@@ -41,10 +41,10 @@ export const subgroupWidth = (): number | undefined =>
 
 /**
  * x · W with W as [in, out] or [out, in]; dyᵀ · x; scores of heads that lie inside tokens, and of samples; a product that is stored
- * transposed.
+ * transposed; x · xᵀ and x · x.
  */
-type Form = "nn" | "nt" | "tn" | "heads" | "samples" | "turned";
-type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right" | "squares";
+type Form = "nn" | "nt" | "tn" | "heads" | "samples" | "turned" | "gram" | "square";
+type Ending = "plain" | "bias and gelu" | "gate and residual" | "sum of left" | "sum of right" | "squares" | "left added";
 /** Batch, rows of each sample, columns, terms. */
 type Sizes = readonly [batch: number, rows: number, columns: number, terms: number];
 export type Case = readonly [Form, Ending, Sizes];
@@ -94,6 +94,10 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["tn", "sum of left", [2, 68, 16, 20]],
       ["tn", "squares", [1, 20, 12, 24]],
       ["tn", "plain", [1, 36, 16, 18]],
+      // One block of columns, and a second one with a single vector; a K that may be odd.
+      ["nt", "bias and gelu", [1, 40, 32, 20]],
+      ["nn", "plain", [2, 18, 36, 12]],
+      ["tn", "sum of left", [1, 68, 132, 77]],
     ],
   ],
   ["quad-16x16", quads],
@@ -212,6 +216,14 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
   ],
 ];
 
+/** What reads a binding twice, which has one type. */
+export const readTwice: readonly Case[] = [
+  ["gram", "plain", [2, 68, 68, 36]],
+  ["square", "plain", [2, 36, 36, 36]],
+  ["nt", "left added", [2, 34, 68, 68]],
+  ["nn", "left added", [2, 34, 68, 68]],
+];
+
 /** Few rows, or few columns, at the compile batch of 2, which is not the one they run at; the choice is left to the compiler. */
 export const few: readonly Case[] = [
   ["nt", "bias and gelu", [2, 1, 132, 144]],
@@ -240,6 +252,10 @@ function moduleOf([form, ending, [, rows, columns, terms]]: Case, halves: boolea
     ];
     const order = (name: string) => ({ axes: ["batch", "head", name, "in"] });
     x = dot(b, transpose(b, operands[0], order("row")), transpose(b, operands[1], order("column")), { over });
+  } else if (form === "gram" || form === "square") {
+    const a = input("a", "batch row in", B, rows, terms);
+    operands = [a, rename(b, a, { axes: ["batch", ...(form === "gram" ? ["column", "in"] : ["in", "column"])] })];
+    x = dot(b, ...operands, { over });
   } else if (form === "samples") {
     operands = [input("a", "batch row in", B, rows, terms), input("b", "batch column in", B, columns, terms)];
     x = dot(b, ...operands, { over });
@@ -267,6 +283,8 @@ function moduleOf([form, ending, [, rows, columns, terms]]: Case, halves: boolea
     const gated = mul(b, x, expandTo(b, input("gate", "batch column", B, columns), x.type));
     const moved = add(b, gated, expandTo(b, input("position", "row column", rows, columns), x.type));
     results.push({ name: "y", value: add(b, moved, input("residual", "batch row column", B, rows, columns)) });
+  } else if (ending === "left added") {
+    results.push({ name: "y", value: add(b, x, rename(b, operands[0], { axes: x.type.axes })) });
   } else {
     results.push({ name: "y", value: x });
     if (ending.startsWith("sum"))

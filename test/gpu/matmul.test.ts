@@ -1,6 +1,6 @@
 // The forms of matmul that depend on the subgroup width, at this adapter's; test/driver/matmul.test.ts has the others.
 import { expect, test } from "vitest";
-import { compare, few, forced, onDevice, subgroupWidth } from "./matmul-cases.js";
+import { compare, few, forced, onDevice, readTwice, subgroupWidth } from "./matmul-cases.js";
 import { sample } from "./sample.js";
 
 onDevice();
@@ -29,6 +29,10 @@ test("sizes in the text", async () => {
   const [, cases] = forced.find(([choice]) => choice === "subgroup-tail")!;
   for (const given of sample("baked", cases, 1))
     expect((await compare(given, { choice: "subgroup-tail+baked" }))[0], `${given}`).toMatch(/^subgroup-\d+$/);
+});
+
+test("an operand that is read in two ways", async () => {
+  for (const given of sample("read twice", readTwice, 4)) await compare(given, {});
 });
 
 test("few rows or columns at the compile batch are right at any batch", async () => {

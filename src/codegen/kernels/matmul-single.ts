@@ -1,6 +1,6 @@
 /**
  * The subgroup form of matmul for what does not lie in fours: operands and results one number at a time, at any stride. A CPU's driver loads
- * the numbers of a vec4 one by one anyway, so what it costs beside the form of fours is a loop with four times as many steps.
+ * the numbers of a vec4 one by one anyway, so what it costs beside the form of fours is a loop with twice as many steps.
  */
 import { evaluate } from "../../program/size.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
@@ -8,35 +8,42 @@ import { type MatmulPlan, storeHook } from "./matmul-plan.js";
 import { quadOfNumbers } from "./matmul-quad.js";
 import { squareText } from "./matmul-squares.js";
 
-/** Widths of subgroups that are a CPU's vector, and the most rows whose sums suit its registers (see matmul-subgroup.ts). */
-const MOST_ROWS: ReadonlyMap<number, number> = new Map([
-  [8, 32],
-  [16, 16],
-]);
-/** Columns of a lane. */
-const COLUMNS = 4;
+/** Widths of subgroups that are a CPU's vector. */
+const WIDTHS = [8, 16] as const;
+
+/**
+ * Columns and rows of a tile at most: as many as the code for one k fits in a core's first cache for (matmul-subgroup.wgsl). Lavapipe takes three
+ * times as long to compile 64 rows as 32, so they are for products that take a millisecond or so.
+ */
+const MOST = 64;
+const LESS = 32;
+const ENOUGH_WORK = 4e6;
 
 /** The variants for all widths, of which four lanes swap rows: there is no product that it does not suit. */
 export const singleTiles = (plan: MatmulPlan): LoweredVariant[] => [
   quadOfNumbers(plan),
-  ...[...MOST_ROWS].map(([s, most]) => singleTile(plan, s, Math.min(most, evaluate(plan.shape.m.range, plan.region.batch)))),
+  ...WIDTHS.map((width) => singleTile(plan, width)),
 ];
 
-/** `rows`: how many there are to make, which become whole vectors. */
-function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
+function singleTile(plan: MatmulPlan, s: number): LoweredVariant {
   const { region, words, sizes, shape, riding } = plan;
-  const tm = [4, 8, 16, 32].find((count) => count >= rows)!;
+  const [m, n, k, ...batches] = [shape.m, shape.n, shape.k, ...shape.batch].map(({ range }) => evaluate(range, region.batch));
+  const work = batches.reduce((product, size) => product * size, m! * n! * k!);
+  // What there is to make becomes whole vectors.
+  const most = work >= ENOUGH_WORK ? MOST : LESS;
+  const tm = [4, 8, 16, LESS, MOST].find((count) => count >= Math.min(m!, most))!;
+  const columns = (n! > LESS ? MOST : LESS) / s;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
-    title: `matmul, subgroups of ${s}, numbers one by one: ${tm} × ${COLUMNS * s} results each`,
+    title: `matmul, subgroups of ${s}, numbers one by one: ${tm} × ${columns * s} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
     words,
     consts: {
       S: `${s}u`,
       TM: `${tm}u`,
-      COLUMNS: `${COLUMNS}u`,
-      TN: `${COLUMNS * s}u`,
+      COLUMNS: `${columns}u`,
+      TN: `${columns * s}u`,
       A_LOADS: `${Math.ceil(tm / s)}u`,
       ...(riding.consts.SUM_A === "true" ? { SUMS_OF_A: "true" } : {}),
       ...(riding.consts.SUM_B === "true" ? { SUMS_OF_B: "true" } : {}),
@@ -57,7 +64,7 @@ function singleTile(plan: MatmulPlan, s: number, rows: number): LoweredVariant {
     name: `subgroup-single-${s}`,
     requires: { features: ["subgroups"], subgroupSize: s },
     workgroupSize: s,
-    tile: [COLUMNS * s, tm, 1, 1],
+    tile: [columns * s, tm, 1, 1],
     text,
   };
 }

@@ -47,7 +47,13 @@ export function foursOf(plan: MatmulPlan): Fours | undefined {
 export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVariant[] {
   const fours = foursOf(plan);
   const tail = (width: number): boolean => (end === "best" ? width < GPU_WIDTH : end === "tail");
-  return fours ? widths.map((width) => subgroupTile(plan, width, fours, tail(width))) : [];
+  return fours && inTwos(plan, fours) ? widths.map((width) => subgroupTile(plan, width, fours, tail(width))) : [];
+}
+
+/** Whether what lies along K can be read by twos: a binding has one type, and nothing else may read it by fours. */
+function inTwos({ shape: { aBinding, bBinding } }: MatmulPlan, { aAlongK, bAlongK, store }: Fours): boolean {
+  if (aBinding === bBinding && aAlongK !== bAlongK) return false;
+  return !(aAlongK && store.vec4.includes(aBinding)) && !(bAlongK && store.vec4.includes(bBinding));
 }
 
 /**
@@ -56,13 +62,15 @@ export function subgroupTiles(plan: MatmulPlan, end: SubgroupEnd): LoweredVarian
  */
 const MOST_LINES = 256;
 
+/** Rows a subgroup makes at most; where quads divide K, twice as many are a tenth faster and take half as long again to compile. */
+const MOST_ROWS = 32;
+const MOST_ROWS_OF_QUADS = 16;
+
 /**
- * Rows a subgroup makes: as many as columns, so that a step of K loads as much of A as of B, up to 32. More would load less and take
- * drivers longer to compile: unrolled text grows with TM · KU. Vectors of 16 have no registers for 32 rows: 12 GFLOP/s on lavapipe, 85 at
- * width 8. Where quads divide K, 32 are a tenth faster and take half as long again to compile.
+ * Blocks of four columns a lane. Two suit vectors of four and eight, whose code for a step is what a core's first cache holds: a load is code for
+ * each lane, so that vectors of 16 have room for one. With three, or with 64 rows, lavapipe takes 1.3 to 2 times as long.
  */
-const mostRows = (s: number, aAlongK: boolean, parts: number): number =>
-  parts > 1 || (aAlongK && (s === 4 || s === 16)) ? 16 : 32;
+const blocksOf = (s: number, columns: number): number => (s <= 8 && columns > 4 * s ? 2 : 1);
 
 /** Columns of a quad's lanes. */
 const FEW_COLUMNS = 16;
@@ -76,50 +84,59 @@ function partsOf({ shape, region }: MatmulPlan, s: number, steps: number): numbe
   return few && s < GPU_WIDTH && isMultiple(shape.k.range, (s / 4) * steps) ? s / 4 : 1;
 }
 
+/** Two numbers along K, four along M or N. */
+const loadText = (name: string, binding: number, alongK: boolean): string => {
+  const width = alongK ? 2 : 4;
+  return fnText(`load_${name}(i: u32) -> vec${width}f`, [`return b${binding}[i / ${width}u];`]);
+};
+
+/** Consts that stand for which lines of the text are there. */
+const flags = (names: readonly string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, "true"]));
+
 function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: Fours, tail: boolean): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
-  // A GPU's lane keeps its results in registers anyway.
-  const steps = !aAlongK && s < GPU_WIDTH && isMultiple(plan.shape.k.range, 2) ? 2 : 1;
+  const columns = evaluate(plan.shape.n.range, region.batch);
+  const steps = isMultiple(plan.shape.k.range, 2) ? 2 : 1;
   const parts = tail && !aAlongK ? partsOf(plan, s, steps) : 1;
-  const tn = (4 * s) / parts;
+  const block = (4 * s) / parts;
+  const blocks = tail && parts === 1 ? blocksOf(s, columns) : 1;
+  const tn = blocks * block;
   // No more rows than there are at the compile batch, but whole vectors of them.
-  const most = Math.min(mostRows(s, aAlongK, parts), evaluate(plan.shape.m.range, region.batch));
+  const most = Math.min(parts > 1 ? MOST_ROWS_OF_QUADS : MOST_ROWS, evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
-  const each = aAlongK ? 4 : steps;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${tn} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
-    vec4: [aBinding, bBinding, ...finish.bindings, ...store.vec4],
+    vec2: [...(aAlongK ? [aBinding] : []), ...(bAlongK ? [bBinding] : [])],
+    vec4: [...(aAlongK ? [] : [aBinding]), ...(bAlongK ? [] : [bBinding]), ...finish.bindings, ...store.vec4],
     words,
     consts: {
       S: `${s}u`,
       TM: `${tm}u`,
       TN: `${tn}u`,
+      BLOCK: `${block}u`,
+      NV: `${blocks}u`,
+      RESULTS: `${tm * blocks}u`,
       PARTS: `${parts}u`,
       OTHERS: `${parts - 1}u`,
-      [parts > 1 ? "QUADS" : "ONE_PART"]: "true",
-      K_EACH: `${each}u`,
-      KU: `${parts * each}u`,
-      A_STEPS: `${steps}u`,
-      A_LOADS: `${Math.ceil(tm / (aAlongK ? tn / 4 : tn))}u`,
-      A_ALONG_K: String(aAlongK),
-      B_ALONG_K: String(bAlongK),
+      STEPS: `${steps}u`,
+      KU: `${parts * steps}u`,
+      A_LOADS: `${Math.ceil(tm / (aAlongK ? s : block))}u`,
+      B_PLACES: `${bAlongK ? 4 * blocks : blocks}u`,
+      ...flags(aAlongK ? ["A_K_BY_K"] : ["A_M_BY_M", steps === 2 ? "TWO_STEPS" : "ONE_STEP", parts > 1 ? "QUADS" : "ONE_PART"]),
+      ...flags([bAlongK ? "B_K_BY_K" : "B_N_BY_N"]),
       TAIL: String(tail),
       ...(riding.consts.SUM_A === "true" ? { SUMS: "true" } : {}),
       ...squares.consts,
     },
     sizes,
-    hooks: [
-      fnText("load_a(i: u32) -> vec4f", [`return b${aBinding}[i / 4u];`]),
-      fnText("load_b(i: u32) -> vec4f", [`return b${bBinding}[i / 4u];`]),
-      ...squares.hooks,
-      store.hook,
-      riding.hooks,
-    ].join("\n"),
+    hooks: [loadText("a", aBinding, aAlongK), loadText("b", bBinding, bAlongK), ...squares.hooks, store.hook, riding.hooks].join(
+      "\n",
+    ),
     file: "./kernels/matmul-subgroup.wgsl",
     libraries: ["./kernels/matmul-bands.wgsl"],
   });

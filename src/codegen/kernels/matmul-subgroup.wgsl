@@ -1,12 +1,14 @@
-// matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of 4·S
-// columns: each lane owns four columns (a vec4 a row, in registers). A step takes KU values of k: the lanes load the TM rows of A between
-// them, four numbers a load, and pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
-//   A_ALONG_K: A lies k by k (x · W forms), lane i holds row i, i + S, …      else m by m (gradients of weights), lane i holds four rows of
-//   A_STEPS k: two where K is even, so that a row of results comes from memory and goes back half as often
-//   B_ALONG_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      else n by n
+// matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of TN columns:
+// each lane owns four side by side (a vec4 a row) in each of NV blocks. A step takes two k: the lanes load the TM rows of A between them and
+// pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
+//   A_K_BY_K: A lies k by k (x · W forms), lane i holds two k of row i, i + S, …      A_M_BY_M: m by m (gradients of weights), lane i holds
+//   four rows of each k; ONE_STEP where K may be odd
+//   B_K_BY_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      B_N_BY_N: n by n
 //   PARTS: 1; or, where A lies m by m and columns are few, as many as the subgroup has quads: each quad has all 16 columns of the tile and every
 //   PARTS-th block of k, so that no lane is idle; rows are passed round the quad, and at the end the quads' sums are added
 // Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
+// What a CPU's driver makes of a step has to fit in a core's 32 KB of instructions: a load is a branch for each lane and number, 1 KB for each
+// vec2 and 1.8 for each vec4 that stands here, and multiply-adds of two k 50 bytes for each result. The tile is the largest that fits.
 // Loops ask at their end whether to go on, for there is always something to do at first: lavapipe leaves a loop only at its end, so one that
 // asks before would go through the whole text once more with no lane active.
 @compute @workgroup_size(S)
@@ -20,8 +22,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let batch = tile / (tiles_n * tiles_m);
   let place = tile_place(tile % (tiles_n * tiles_m), tiles_m, tiles_n);
   let m0 = place.x * TM;
-  let column = lane % (TN / 4u);
-  let part = lane / (TN / 4u);
+  let column = lane % (BLOCK / 4u);
+  let part = lane / (BLOCK / 4u);
   let n0 = place.y * TN + 4u * column;
   let a_base = A_OFFSET + (batch / BATCH1) * A_BATCH0 + (batch % BATCH1) * A_BATCH1;
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
@@ -30,77 +32,63 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   // Rows and columns past the edge are read again from the last and not stored; M and N are multiples of 4 where they are read or written by fours.
   var a_at: array<u32, A_LOADS>;
   for (var q = 0u; q < A_LOADS; q++) { // unroll
-    if (A_ALONG_K) {
-      a_at[q] = a_base + min(m0 + lane + S * q, M - 1u) * A_M;
-    } else {
-      a_at[q] = a_base + min(m0 + 4u * column + TN * q, M - 4u) + part * A_STEPS * A_K;
-    }
+    a_at[q] = a_base + min(m0 + lane + S * q, M - 1u) * A_M; // where A_K_BY_K
+    a_at[q] = a_base + min(m0 + 4u * column + BLOCK * q, M - 4u) + part * STEPS * A_K; // where A_M_BY_M
   }
-  var b_at: array<u32, 4>;
-  for (var j = 0u; j < 4u; j++) { // unroll
-    if (B_ALONG_K) {
-      b_at[j] = b_base + min(n0 + j, N - 1u) * B_N;
-    } else {
-      b_at[j] = b_base + min(n0, N - 4u) + part * K_EACH * B_K;
-    }
+  var b_at: array<u32, B_PLACES>;
+  for (var v = 0u; v < NV; v++) { // unroll
+    for (var j = 0u; j < 4u; j++) { // unroll // where B_K_BY_K
+      b_at[4u * v + j] = b_base + min(n0 + BLOCK * v + j, N - 1u) * B_N; // where B_K_BY_K
+    } // where B_K_BY_K
+    b_at[v] = b_base + min(n0 + BLOCK * v, N - 4u) + part * STEPS * B_K; // where B_N_BY_N
   }
 
-  var sum: array<vec4f, TM>;
+  var sum: array<vec4f, RESULTS>;
   var own: array<vec4f, A_LOADS>; // where SUMS
   var k = 0u;
   loop {
-    var a: array<vec4f, A_LOADS * A_STEPS>;
-    if (A_ALONG_K) {
-      for (var q = 0u; q < A_LOADS; q++) { // unroll
-        a[q] = load_a(a_at[q] + k);
-      }
-    } else {
-      for (var j = 0u; j < A_STEPS; j++) { // unroll
-        for (var q = 0u; q < A_LOADS; q++) { // unroll
-          a[A_LOADS * j + q] = load_a(a_at[q] + (k + j) * A_K);
-          own[q] += a[A_LOADS * j + q]; // where SUMS
-        }
-      }
+    var a: array<vec2f, A_LOADS>; // where A_K_BY_K
+    for (var q = 0u; q < A_LOADS; q++) { // unroll // where A_K_BY_K
+      a[q] = load_a(a_at[q] + k); // where A_K_BY_K
+    } // where A_K_BY_K
+    var a: array<vec4f, A_LOADS * STEPS>; // where A_M_BY_M
+    for (var j = 0u; j < STEPS; j++) { // unroll // where A_M_BY_M
+      for (var q = 0u; q < A_LOADS; q++) { // unroll // where A_M_BY_M
+        a[A_LOADS * j + q] = load_a(a_at[q] + (k + j) * A_K); // where A_M_BY_M
+        own[q] += a[A_LOADS * j + q]; // where SUMS
+      } // where A_M_BY_M
+    } // where A_M_BY_M
+    var b: array<vec4f, NV * STEPS>;
+    for (var v = 0u; v < NV; v++) { // unroll
+      let t0 = load_b(b_at[4u * v] + k); // where B_K_BY_K
+      let t1 = load_b(b_at[4u * v + 1u] + k); // where B_K_BY_K
+      let t2 = load_b(b_at[4u * v + 2u] + k); // where B_K_BY_K
+      let t3 = load_b(b_at[4u * v + 3u] + k); // where B_K_BY_K
+      b[v] = vec4f(t0.x, t1.x, t2.x, t3.x); // where B_K_BY_K
+      b[NV + v] = vec4f(t0.y, t1.y, t2.y, t3.y); // where B_K_BY_K
+      for (var j = 0u; j < STEPS; j++) { // unroll // where B_N_BY_N
+        b[NV * j + v] = load_b(b_at[v] + (k + j) * B_K); // where B_N_BY_N
+      } // where B_N_BY_N
     }
-    var b: array<vec4f, 4>;
-    if (B_ALONG_K) {
-      let t0 = load_b(b_at[0] + k);
-      let t1 = load_b(b_at[1] + k);
-      let t2 = load_b(b_at[2] + k);
-      let t3 = load_b(b_at[3] + k);
-      b[0] = vec4f(t0.x, t1.x, t2.x, t3.x);
-      b[1] = vec4f(t0.y, t1.y, t2.y, t3.y);
-      b[2] = vec4f(t0.z, t1.z, t2.z, t3.z);
-      b[3] = vec4f(t0.w, t1.w, t2.w, t3.w);
-    } else {
-      for (var j = 0u; j < K_EACH; j++) { // unroll
-        b[j] = load_b(b_at[0] + (k + j) * B_K);
-      }
-    }
-    if (A_ALONG_K) {
-      for (var r = 0u; r < TM; r++) { // unroll
-        let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S);
-        sum[r] += x.x * b[0] + x.y * b[1] + x.z * b[2] + x.w * b[3];
-      }
-    } else {
-      for (var r = 0u; r < TM; r += 4u) { // unroll
-        let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART
-        let x = quadBroadcast(a[min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
-        if (A_STEPS == 2u) {
-          let y = subgroupBroadcast(a[A_LOADS * (A_STEPS - 1u) + min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART
-          let y = quadBroadcast(a[A_LOADS * (A_STEPS - 1u) + min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
-          sum[r] += x.x * b[0] + y.x * b[1];
-          sum[r + 1u] += x.y * b[0] + y.y * b[1];
-          sum[r + 2u] += x.z * b[0] + y.z * b[1];
-          sum[r + 3u] += x.w * b[0] + y.w * b[1];
-        } else {
-          sum[r] += x.x * b[0];
-          sum[r + 1u] += x.y * b[0];
-          sum[r + 2u] += x.z * b[0];
-          sum[r + 3u] += x.w * b[0];
-        }
-      }
-    }
+    // Both k of a step in one sum: a driver may bring a result from memory and back for each that stands alone.
+    for (var r = 0u; r < TM; r++) { // unroll // where A_K_BY_K
+      let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S); // where A_K_BY_K
+      for (var v = 0u; v < NV; v++) { // unroll // where A_K_BY_K
+        sum[NV * r + v] += x.x * b[v] + x.y * b[NV + v]; // where A_K_BY_K
+      } // where A_K_BY_K
+    } // where A_K_BY_K
+    for (var r = 0u; r < TM; r += 4u) { // unroll // where A_M_BY_M
+      let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART
+      let x = quadBroadcast(a[min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
+      let y = subgroupBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART
+      let y = quadBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
+      for (var v = 0u; v < NV; v++) { // unroll // where A_M_BY_M
+        for (var i = 0u; i < 4u; i++) { // unroll // where A_M_BY_M
+          sum[NV * (r + i) + v] += x[i] * b[v]; // where ONE_STEP
+          sum[NV * (r + i) + v] += x[i] * b[v] + y[i] * b[NV + v]; // where TWO_STEPS
+        } // where A_M_BY_M
+      } // where A_M_BY_M
+    } // where A_M_BY_M
     continuing {
       k += KU;
       break if k >= K;
@@ -128,7 +116,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       // from 0: a driver that sees the count unrolls the loop after all.
       var m = m0;
       loop {
-        store(c_base + m * C_M + n0, m, n0, batch, sum[m - m0]);
+        var n = n0;
+        loop {
+          store(c_base + m * C_M + n, m, n, batch, sum[NV * (m - m0) + (n - n0) / BLOCK]);
+          continuing {
+            n += BLOCK;
+            break if n >= min(n0 + TN, N);
+          }
+        }
         continuing {
           m++;
           break if m >= min(m0 + TM, M);
@@ -149,7 +144,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       for (var p = 0u; p < OTHERS; p++) { // unroll // where SUMS
         total += subgroupShuffleXor(own[q], 4u * (p + 1u)); // where SUMS
       } // where SUMS
-      let row = 4u * column + TN * q; // where SUMS
+      let row = 4u * column + BLOCK * q; // where SUMS
       if (part == 0u && row < TM && m0 + row < M) { // where SUMS
         store_sum_a(m0 + row, batch, total.x); // where SUMS
         store_sum_a(m0 + row + 1u, batch, total.y); // where SUMS
