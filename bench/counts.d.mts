@@ -1,4 +1,5 @@
 import type { compile } from "../src/compile/compile.js";
+import type { selectVariant } from "../src/runtime/device.js";
 
 export interface Count {
   readonly what: string;
@@ -9,4 +10,4 @@ export interface Count {
   readonly detail?: readonly string[];
 }
 
-export function counts(compiler: typeof compile): Promise<readonly Count[]>;
+export function counts(compiler: typeof compile, chooser: typeof selectVariant): Promise<readonly Count[]>;

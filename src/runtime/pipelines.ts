@@ -1,5 +1,6 @@
 /**
- * Pipelines: one for each kernel that the loaded entries use, all asked for at once, so that a driver compiles them in parallel.
+ * Pipelines: one for each text that the kernels of the loaded entries have on this device, all asked for at once, so that a driver compiles them
+ * in parallel. Kernels whose texts differ for other devices alone share one.
  *
  * Layouts are explicit. An automatic one drops bindings that a kernel does not look at, and bind groups could not be shared; with
  * explicit layouts all kernels of one signature have one layout.
@@ -31,8 +32,9 @@ export async function makePipelines(
   onMade: (done: number) => void = () => {},
 ): Promise<MadePipeline[]> {
   const layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
-  const layoutOf = ({ access, words }: Kernel) => {
-    const key = `${access.join()} ${words}`;
+  const layoutOf = (kernel: Kernel) => {
+    const { access, words } = kernel;
+    const key = layoutKey(kernel);
     const known = layouts.get(key);
     if (known) return known;
     const group = device.createBindGroupLayout({ label: key, entries: layoutEntries(access, words) });
@@ -63,16 +65,30 @@ export async function makePipelines(
       guard.check();
       throw await explained(device, request, error, made.module);
     });
-    onMade(++done);
     return { pipeline, layout: made.layout };
   };
-  const results = await Promise.allSettled(requests.map(one));
+  const shared = new Map<string, Promise<MadePipeline>>();
+  const results = await Promise.allSettled(
+    requests.map(async (request) => {
+      const key = pipelineKey(request);
+      const making = shared.get(key) ?? one(request);
+      shared.set(key, making);
+      const made = await making;
+      onMade(++done);
+      return made;
+    }),
+  );
   guard.check();
   return results.map((result) => {
     if (result.status === "rejected") throw result.reason;
     return result.value;
   });
 }
+
+/** Requests that are alike in this share a pipeline. */
+export const pipelineKey = ({ kernel, text }: PipelineRequest): string => `${layoutKey(kernel)}\n${text}`;
+
+const layoutKey = ({ access, words }: Kernel): string => `${access.join()} ${words}`;
 
 const labelOf = ({ kernel, variant }: PipelineRequest): string =>
   kernel.variants.length > 1 ? `${kernel.name} (${variant.name})` : kernel.name;

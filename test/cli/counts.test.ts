@@ -3,9 +3,10 @@ import { expect, test } from "vitest";
 import { counts } from "../../bench/counts.mjs";
 import { compile } from "../../src/compile/compile.js";
 import { evaluate } from "../../src/program/size.js";
+import { selectVariant } from "../../src/runtime/device.js";
 
 test("dispatches, pipelines and memory stay below their limits", { timeout: 240_000 }, async () => {
-  const rows = await counts(compile);
+  const rows = await counts(compile, selectVariant);
   expect(rows).toHaveLength(11);
   for (const { what, found, limit } of rows) {
     expect(found, what).toBeGreaterThan(0);

@@ -98,6 +98,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["nt", "bias and gelu", [1, 40, 32, 20]],
       ["nn", "plain", [2, 18, 36, 12]],
       ["tn", "sum of left", [1, 68, 132, 77]],
+      // Rows that all start at the same place of a cache.
+      ["nt", "bias and gelu", [1, 36, 68, 1024]],
     ],
   ],
   ["quad-16x16", quads],

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type CompileOptions, compile } from "../../src/compile/compile.js";
 import { guard } from "../../src/runtime/guard.js";
 import { type DawnDevice, requestDevice } from "../../src/runtime/node/dawn.js";
-import { makePipelines, type PipelineRequest } from "../../src/runtime/pipelines.js";
+import { makePipelines, type PipelineRequest, pipelineKey } from "../../src/runtime/pipelines.js";
 import { sample } from "../gpu/sample.js";
 import { everyVariant, messages } from "./texts.js";
 
@@ -35,8 +35,8 @@ const ways = [
 
 /** Texts that an earlier program had too, behind the same bindings, need no second look. */
 const seen = new Set<string>();
-const unseen = ({ kernel, text }: PipelineRequest): boolean => {
-  const key = `${kernel.access.join()} ${kernel.words}\n${text}`;
+const unseen = (request: PipelineRequest): boolean => {
+  const key = pipelineKey(request);
   return !seen.has(key) && seen.add(key) !== undefined;
 };
 

@@ -72,6 +72,19 @@ const MOST_ROWS_OF_QUADS = 16;
  */
 const blocksOf = (s: number, columns: number): number => (s <= 8 && columns > 4 * s ? 2 : 1);
 
+/** Bytes after which a core's first cache has the same places again: rows of both operands that lie so far apart drive each other out. */
+const CACHE_PERIOD = 4096;
+
+/**
+ * How many k a step takes: two. Where each row of either operand starts at the same place of the cache each load has to wait, so there are half
+ * as many, of four numbers, and one block of columns, because code for four k of two blocks is more than the cache for that holds.
+ */
+function stepsOf({ shape }: MatmulPlan, blocks: number, alongK: boolean): 1 | 2 | 4 {
+  const { range } = shape.k;
+  if (alongK && blocks > 1 && isMultiple(range, CACHE_PERIOD / 4)) return 4;
+  return isMultiple(range, 2) ? 2 : 1;
+}
+
 /** Columns of a quad's lanes. */
 const FEW_COLUMNS = 16;
 
@@ -84,11 +97,9 @@ function partsOf({ shape, region }: MatmulPlan, s: number, steps: number): numbe
   return few && s < GPU_WIDTH && isMultiple(shape.k.range, (s / 4) * steps) ? s / 4 : 1;
 }
 
-/** Two numbers along K, four along M or N. */
-const loadText = (name: string, binding: number, alongK: boolean): string => {
-  const width = alongK ? 2 : 4;
-  return fnText(`load_${name}(i: u32) -> vec${width}f`, [`return b${binding}[i / ${width}u];`]);
-};
+/** So many numbers at a time. */
+const loadText = (name: string, binding: number, width: number): string =>
+  fnText(`load_${name}(i: u32) -> vec${width}f`, [`return b${binding}[i / ${width}u];`]);
 
 /** Consts that stand for which lines of the text are there. */
 const flags = (names: readonly string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, "true"]));
@@ -97,22 +108,24 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
   const columns = evaluate(plan.shape.n.range, region.batch);
-  const steps = isMultiple(plan.shape.k.range, 2) ? 2 : 1;
+  const most = tail ? blocksOf(s, columns) : 1;
+  const steps = stepsOf(plan, most, aAlongK && bAlongK);
   const parts = tail && !aAlongK ? partsOf(plan, s, steps) : 1;
   const block = (4 * s) / parts;
-  const blocks = tail && parts === 1 ? blocksOf(s, columns) : 1;
+  const blocks = parts === 1 && steps < 4 ? most : 1;
   const tn = blocks * block;
+  const [aWidth, bWidth] = [aAlongK ? steps : 4, bAlongK ? steps : 4];
   // No more rows than there are at the compile batch, but whole vectors of them.
-  const most = Math.min(parts > 1 ? MOST_ROWS_OF_QUADS : MOST_ROWS, evaluate(plan.shape.m.range, region.batch));
+  const rows = Math.min(parts > 1 ? MOST_ROWS_OF_QUADS : MOST_ROWS, evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
-  const tm = [4, 8, 16, 32].find((rows) => rows >= most || 2 * rows * lines > MOST_LINES)!;
+  const tm = [4, 8, 16, 32].find((count) => count >= rows || 2 * count * lines > MOST_LINES)!;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
     title: `matmul, subgroups of ${s}: ${tm} × ${tn} results each`,
     enables: ["enable subgroups;"],
     bindings: region.bindings,
-    vec2: [...(aAlongK ? [aBinding] : []), ...(bAlongK ? [bBinding] : [])],
-    vec4: [...(aAlongK ? [] : [aBinding]), ...(bAlongK ? [] : [bBinding]), ...finish.bindings, ...store.vec4],
+    vec2: [...(aWidth === 2 ? [aBinding] : []), ...(bWidth === 2 ? [bBinding] : [])],
+    vec4: [...(aWidth === 4 ? [aBinding] : []), ...(bWidth === 4 ? [bBinding] : []), ...finish.bindings, ...store.vec4],
     words,
     consts: {
       S: `${s}u`,
@@ -127,16 +140,25 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
       KU: `${parts * steps}u`,
       A_LOADS: `${Math.ceil(tm / (aAlongK ? s : block))}u`,
       B_PLACES: `${bAlongK ? 4 * blocks : blocks}u`,
-      ...flags(aAlongK ? ["A_K_BY_K"] : ["A_M_BY_M", steps === 2 ? "TWO_STEPS" : "ONE_STEP", parts > 1 ? "QUADS" : "ONE_PART"]),
+      ...flags(
+        aAlongK
+          ? ["A_K_BY_K", steps === 4 ? "FOUR_ALONG_K" : "TWO_ALONG_K"]
+          : ["A_M_BY_M", steps === 2 ? "TWO_ALONG_M" : "ONE_ALONG_M", parts > 1 ? "QUADS" : "ONE_PART"],
+      ),
       ...flags([bAlongK ? "B_K_BY_K" : "B_N_BY_N"]),
       TAIL: String(tail),
       ...(riding.consts.SUM_A === "true" ? { SUMS: "true" } : {}),
       ...squares.consts,
     },
     sizes,
-    hooks: [loadText("a", aBinding, aAlongK), loadText("b", bBinding, bAlongK), ...squares.hooks, store.hook, riding.hooks].join(
-      "\n",
-    ),
+    hooks: [
+      `alias AlongK = vec${steps === 4 ? 4 : 2}f;\n`,
+      loadText("a", aBinding, aWidth),
+      loadText("b", bBinding, bWidth),
+      ...squares.hooks,
+      store.hook,
+      riding.hooks,
+    ].join("\n"),
     file: "./kernels/matmul-subgroup.wgsl",
     libraries: ["./kernels/matmul-bands.wgsl"],
   });

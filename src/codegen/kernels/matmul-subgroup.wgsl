@@ -1,8 +1,8 @@
 // matmul-subgroup: C[m,n] = Σk A[m,k] · B[k,n] without workgroup memory or barriers. One subgroup of S lanes makes TM rows of TN columns:
-// each lane owns four side by side (a vec4 a row) in each of NV blocks. A step takes two k: the lanes load the TM rows of A between them and
-// pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
-//   A_K_BY_K: A lies k by k (x · W forms), lane i holds two k of row i, i + S, …      A_M_BY_M: m by m (gradients of weights), lane i holds
-//   four rows of each k; ONE_STEP where K may be odd
+// each lane owns four side by side (a vec4 a row) in each of NV blocks. A step takes two k (STEPS): the lanes load the TM rows of A between
+// them and pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
+//   A_K_BY_K: A lies k by k (x · W forms), lane i holds the k of row i, i + S, …      A_M_BY_M: m by m (gradients of weights), lane i holds four
+//   rows of each k, of one where K may be odd
 //   B_K_BY_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      B_N_BY_N: n by n
 //   PARTS: 1; or, where A lies m by m and columns are few, as many as the subgroup has quads: each quad has all 16 columns of the tile and every
 //   PARTS-th block of k, so that no lane is idle; rows are passed round the quad, and at the end the quads' sums are added
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   var own: array<vec4f, A_LOADS>; // where SUMS
   var k = 0u;
   loop {
-    var a: array<vec2f, A_LOADS>; // where A_K_BY_K
+    var a: array<AlongK, A_LOADS>; // where A_K_BY_K
     for (var q = 0u; q < A_LOADS; q++) { // unroll // where A_K_BY_K
       a[q] = load_a(a_at[q] + k); // where A_K_BY_K
     } // where A_K_BY_K
@@ -64,17 +64,19 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       let t1 = load_b(b_at[4u * v + 1u] + k); // where B_K_BY_K
       let t2 = load_b(b_at[4u * v + 2u] + k); // where B_K_BY_K
       let t3 = load_b(b_at[4u * v + 3u] + k); // where B_K_BY_K
-      b[v] = vec4f(t0.x, t1.x, t2.x, t3.x); // where B_K_BY_K
-      b[NV + v] = vec4f(t0.y, t1.y, t2.y, t3.y); // where B_K_BY_K
+      for (var j = 0u; j < STEPS; j++) { // unroll // where B_K_BY_K
+        b[NV * j + v] = vec4f(t0[j], t1[j], t2[j], t3[j]); // where B_K_BY_K
+      } // where B_K_BY_K
       for (var j = 0u; j < STEPS; j++) { // unroll // where B_N_BY_N
         b[NV * j + v] = load_b(b_at[v] + (k + j) * B_K); // where B_N_BY_N
       } // where B_N_BY_N
     }
-    // Both k of a step in one sum: a driver may bring a result from memory and back for each that stands alone.
+    // All k of a step in one sum: a driver may bring a result from memory and back for each that stands alone.
     for (var r = 0u; r < TM; r++) { // unroll // where A_K_BY_K
       let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S); // where A_K_BY_K
       for (var v = 0u; v < NV; v++) { // unroll // where A_K_BY_K
-        sum[NV * r + v] += x.x * b[v] + x.y * b[NV + v]; // where A_K_BY_K
+        sum[NV * r + v] += x.x * b[v] + x.y * b[NV + v]; // where TWO_ALONG_K
+        sum[NV * r + v] += x.x * b[v] + x.y * b[NV + v] + x.z * b[2u * NV + v] + x.w * b[3u * NV + v]; // where FOUR_ALONG_K
       } // where A_K_BY_K
     } // where A_K_BY_K
     for (var r = 0u; r < TM; r += 4u) { // unroll // where A_M_BY_M
@@ -84,8 +86,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       let y = quadBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
       for (var v = 0u; v < NV; v++) { // unroll // where A_M_BY_M
         for (var i = 0u; i < 4u; i++) { // unroll // where A_M_BY_M
-          sum[NV * (r + i) + v] += x[i] * b[v]; // where ONE_STEP
-          sum[NV * (r + i) + v] += x[i] * b[v] + y[i] * b[NV + v]; // where TWO_STEPS
+          sum[NV * (r + i) + v] += x[i] * b[v]; // where ONE_ALONG_M
+          sum[NV * (r + i) + v] += x[i] * b[v] + y[i] * b[NV + v]; // where TWO_ALONG_M
         } // where A_M_BY_M
       } // where A_M_BY_M
     } // where A_M_BY_M
