@@ -68,9 +68,13 @@ const MOST_ROWS_OF_QUADS = 16;
 
 /**
  * Blocks of four columns a lane. Two suit vectors of four and eight, whose code for a step is what a core's first cache holds: a load is code for
- * each lane, so that vectors of 16 have room for one. With three, or with 64 rows, lavapipe takes 1.3 to 2 times as long.
+ * each lane, so that vectors of 16 have room for one. With three, or with 64 rows, lavapipe takes 1.3 to 2 times as long. Of few rows, or few
+ * columns, or where K may be odd and so is short, one makes up for no less time to compile.
  */
-const blocksOf = (s: number, columns: number): number => (s <= 8 && columns > 4 * s ? 2 : 1);
+function blocksOf({ shape, region }: MatmulPlan, s: number): 1 | 2 {
+  const [rows, columns] = [shape.m, shape.n].map(({ range }) => evaluate(range, region.batch)) as [number, number];
+  return s <= 8 && rows > MOST_ROWS / 2 && columns > 4 * s && isMultiple(shape.k.range, 2) ? 2 : 1;
+}
 
 /** Bytes after which a core's first cache has the same places again: rows of both operands that lie so far apart drive each other out. */
 const CACHE_PERIOD = 4096;
@@ -107,8 +111,7 @@ const flags = (names: readonly string[]): Record<string, string> => Object.fromE
 function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: Fours, tail: boolean): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;
   const { aBinding, bBinding } = plan.shape;
-  const columns = evaluate(plan.shape.n.range, region.batch);
-  const most = tail ? blocksOf(s, columns) : 1;
+  const most = tail ? blocksOf(plan, s) : 1;
   const steps = stepsOf(plan, most, aAlongK && bAlongK);
   const parts = tail && !aAlongK ? partsOf(plan, s, steps) : 1;
   const block = (4 * s) / parts;
