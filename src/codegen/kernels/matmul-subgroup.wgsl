@@ -118,12 +118,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       // from 0: a driver that sees the count unrolls the loop after all.
       var m = m0;
       loop {
-        var n = n0;
-        loop {
-          store(c_base + m * C_M + n, m, n, batch, sum[NV * (m - m0) + (n - n0) / BLOCK]);
-          continuing {
-            n += BLOCK;
-            break if n >= min(n0 + TN, N);
+        let row = NV * (m - m0);
+        for (var v = 0u; v < NV; v++) { // unroll
+          let n = n0 + BLOCK * v;
+          if (n < N) {
+            store(c_base + m * C_M + n, m, n, batch, sum[row + v]);
           }
         }
         continuing {
