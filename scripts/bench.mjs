@@ -11,7 +11,6 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { jobs } from "../bench/jobs.mjs";
 import { matmulReport } from "../bench/matmul.mjs";
 import { peers } from "../bench/peers/peers.mjs";
@@ -20,8 +19,9 @@ import { ratiosReport } from "../bench/ratios.mjs";
 import { ms, table } from "../bench/statistics.mjs";
 import { commit } from "./commit.mjs";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = flags({
   allowPositionals: true,
   options: {
     adapter: { type: "string", multiple: true },
@@ -45,7 +45,7 @@ if (adapters.some((kind) => !kinds.includes(kind)) || !(Number.isInteger(runs) &
   console.error(`usage: npm run bench -- [JOB …] [--adapter ${kinds.join("|")}] [--runs N] [--output FILE] [--no-build]`);
   console.error("       npm run bench -- --peers [WORK …] [--only PEER] …");
   console.error(`jobs: ${names(jobs)}\nworks: ${names(works)}\npeers: ${names(peers)}`);
-  process.exit(2);
+  process.exit(1);
 }
 
 if (!values["no-build"]) execFileSync(process.execPath, [join(root, "scripts/build.mjs")], { stdio: "inherit" });

@@ -4,11 +4,11 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 import { runVitest } from "./run-vitest.mjs";
 
-const { values } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
+const { values } = flags({ options: { fresh: { type: "boolean", default: false } } });
 process.chdir(root);
 
 /** Of test/driver, what `npm test` takes samples or halves of. */

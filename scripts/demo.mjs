@@ -5,10 +5,10 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 
-const { values } = parseArgs({
+const { values } = flags({
   options: {
     driver: { type: "string" },
     seconds: { type: "string" },
@@ -25,7 +25,7 @@ if (
   (values.driver !== undefined && !drivers.includes(values.driver))
 ) {
   console.error(`usage: npm run demo -- [--driver ${drivers.join("|")}] [--seconds N] [--out out] [--seed 0]`);
-  process.exit(2);
+  process.exit(1);
 }
 
 const say = (line) => console.log(line);

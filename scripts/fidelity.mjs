@@ -4,12 +4,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { table } from "../bench/statistics.mjs";
 import { root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 import { runVitest } from "./run-vitest.mjs";
 
-const { values } = parseArgs({ options: { write: { type: "boolean", default: false } } });
+const { values } = flags({ options: { write: { type: "boolean", default: false } } });
 process.chdir(root);
 const files = ["test/gpu/golden.test.ts", "test/driver/golden-designs.test.ts", "test/driver/golden-ops.test.ts"];
 files.push("test/driver/golden-sampling.test.ts", "test/driver/import.test.ts");

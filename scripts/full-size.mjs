@@ -9,12 +9,12 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { BESIDE, fullSize, works } from "../bench/full-size.mjs";
 import { table } from "../bench/statistics.mjs";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 
-const { values } = parseArgs({
+const { values } = flags({
   options: {
     only: { type: "string" },
     driver: { type: "string" },
@@ -29,7 +29,7 @@ const chosen = values.only?.split(",").filter(Boolean) ?? names;
 if (!chosen.every((name) => names.includes(name))) {
   console.error(`usage: npm run full-size -- [--only PART,…] [--driver hardware|lavapipe|swiftshader] [--write]`);
   console.error(`parts: ${names.join(", ")}`);
-  process.exit(2);
+  process.exit(1);
 }
 process.chdir(root);
 const say = (line) => console.log(line);

@@ -3,10 +3,10 @@
 // how often it is right about real test images, and the share of distinct samples. Exit code 1 when a requirement is missed.
 //   npm run judge -- [--driver lavapipe|swiftshader|hardware] [--model models/clothes] [--set guidance=3 …]
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 
-const { values } = parseArgs({
+const { values } = flags({
   options: {
     driver: { type: "string" },
     model: { type: "string", default: "models/clothes" },

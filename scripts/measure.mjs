@@ -8,13 +8,13 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { commit } from "./commit.mjs";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 import { FORMAT, measuredBefore, withoutPaths, writeMeasured } from "./measured.mjs";
 import { runVitest } from "./run-vitest.mjs";
 
-const { values } = parseArgs({
+const { values } = flags({
   options: {
     driver: { type: "string", default: "hardware" },
     only: { type: "string" },
@@ -79,7 +79,7 @@ const chosen = values.only?.split(",") ?? Object.keys(parts);
 if (project === undefined || chosen.some((name) => !(name in parts))) {
   console.error("usage: npm run measure -- [--driver hardware|lavapipe|swiftshader] [--only PART,…] [--output FILE]");
   console.error(`parts: ${Object.keys(parts).join(", ")}`);
-  process.exit(2);
+  process.exit(1);
 }
 
 execFileSync(process.execPath, [join(root, "scripts/build.mjs"), "--if-changed"], { cwd: root, stdio: "inherit" });

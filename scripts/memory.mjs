@@ -2,12 +2,12 @@
 // points, the median of N rounds, in which they take turns with the first.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { memoryCurve, timeOfBudgets } from "../bench/memory.mjs";
 import { table } from "../bench/statistics.mjs";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 
-const { values } = parseArgs({
+const { values } = flags({
   options: {
     preset: { type: "string", default: "DiT-B/4" },
     batch: { type: "string", default: "32" },

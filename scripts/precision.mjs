@@ -1,12 +1,12 @@
 // `npm run precision`: what `--dtype f16` costs in digits, on an adapter with shader-f16: the forward against the f64 reference, and the
 // losses of 300 training steps on Fashion-MNIST beside those of f32.
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { forwardErrors, trainingLosses } from "../bench/precision.mjs";
 import { table } from "../bench/statistics.mjs";
 import { fromDist, root } from "./dist.mjs";
+import { flags } from "./flags.mjs";
 
-const { values } = parseArgs({ options: { steps: { type: "string", default: "300" }, driver: { type: "string" } } });
+const { values } = flags({ options: { steps: { type: "string", default: "300" }, driver: { type: "string" } } });
 process.chdir(root);
 const [{ ensureDriver }, { requestDevice }, { openData }] = await Promise.all(
   ["runtime/node/driver.js", "runtime/node/dawn.js", "data/open.js"].map(fromDist),
