@@ -5,6 +5,7 @@
 //   npm run bench -- matmul                             each design on each product of DiT-S, beside the arithmetic ceiling
 //   npm run bench -- "attention 64" "few rows"          kernels beside what they may take at most; also "attention 256", "odd sizes"
 //   npm run bench -- --peers                            other programs beside ours, on the same work; a table and out/peers.json
+//   npm run bench -- --output FILE                      in place of out/bench.json, or out/peers.json
 //   npm run bench -- --peers --only jax-js "forward DiT-S" --adapter chromium
 // It builds first, so that what is measured is what is written; --no-build takes dist/ as it is.
 import { execFileSync, spawnSync } from "node:child_process";

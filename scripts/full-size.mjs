@@ -3,7 +3,8 @@
 //   npm run full-size -- --only forward,trainS      some of the works; f64 is one of them
 //   npm run full-size -- --driver hardware          on another adapter than the best that is there
 //   npm run full-size -- --write                    puts what was found into docs/full-size.md; with --only "" what was found before
-// Weights are made of a seed, in out/full-size (8 GB), and kept with what was found, so that works can be done one by one.
+//   npm run full-size -- --folder DIR               in place of out/full-size
+// Weights are made of a seed, in that folder (8 GB), and kept with what was found, so that works can be done one by one.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";

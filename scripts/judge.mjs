@@ -1,7 +1,7 @@
 // `npm run judge`: how good the model is that comes with the package. Trains a classifier (models/mlp.graph.ts) on Fashion-MNIST, in about
 // a minute; draws 500 guided samples, 50 of each class; and prints how many of them the classifier takes for what they should be, beside
 // how often it is right about real test images, and the share of distinct samples. Exit code 1 when a requirement is missed.
-//   npm run judge -- [--driver lavapipe|swiftshader|hardware] [--model models/clothes] [--set guidance=3 …]
+//   npm run judge -- [--driver lavapipe|swiftshader|hardware] [--model models/clothes] [--set guidance=3 …] [--seed 0]
 import { join } from "node:path";
 import { fromDist, root } from "./dist.mjs";
 import { flags } from "./flags.mjs";

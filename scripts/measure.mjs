@@ -2,6 +2,7 @@
 //   npm run measure                               the GPU of this machine
 //   npm run measure -- --driver lavapipe          another adapter
 //   npm run measure -- --only adapter,right       some of the parts
+//   npm run measure -- --output FILE              where to write it
 // Each part runs in processes of its own and survives the failure of another; what failed is in the file, and the exit code is 1. The file is
 // written after each part: one that is stopped has what was found, and goes on with --only and the rest.
 import { execFileSync, spawnSync } from "node:child_process";

@@ -1,5 +1,6 @@
 // `npm run memory`: the curve of memory against work for a training step of DiT-B/4, by plan, and with `--time N` the time of each of its
 // points, the median of N rounds, in which they take turns with the first.
+//   npm run memory -- [--preset DiT-B/4] [--batch 32] [--points 12] [--time N]
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { memoryCurve, timeOfBudgets } from "../bench/memory.mjs";

@@ -1,5 +1,6 @@
 // `npm run precision`: what `--dtype f16` costs in digits, on an adapter with shader-f16: the forward against the f64 reference, and the
 // losses of 300 training steps on Fashion-MNIST beside those of f32.
+//   npm run precision -- [--steps 300] [--driver lavapipe|swiftshader|hardware]
 import { join } from "node:path";
 import { forwardErrors, trainingLosses } from "../bench/precision.mjs";
 import { table } from "../bench/statistics.mjs";
