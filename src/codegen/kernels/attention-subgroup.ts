@@ -16,7 +16,7 @@ const MOST_COLUMNS_OF_LANE = 32;
 const MOST_NUMBERS_OF_LANE = 320;
 
 /** Most own rows: more load less for each and are longer text. grad-kv, of twice as many arrays, falls out of a CPU's nearest memory. */
-const MOST_ROWS: Readonly<Record<string, number>> = { attention: 16, attention_grad_q: 32, attention_grad_kv: 16 };
+const MOST_ROWS: Readonly<Record<string, number>> = { attention: 32, attention_grad_q: 32, attention_grad_kv: 16 };
 
 /**
  * Rows of its own that a subgroup has, a multiple of its width: of `there` rows at the compile batch, with so many columns a lane. Up to 16 even
