@@ -94,6 +94,8 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["tn", "sum of left", [2, 68, 16, 20]],
       ["tn", "squares", [1, 20, 12, 24]],
       ["tn", "plain", [1, 36, 16, 18]],
+      ["nt", "bias and gelu", [1, 42, 16, 24]],
+      ["nn", "gate and residual", [2, 18, 12, 32]],
       // One block of columns, and a second one with a single vector; a K that may be odd.
       ["nt", "bias and gelu", [1, 40, 32, 20]],
       ["nn", "plain", [2, 18, 36, 12]],

@@ -62,9 +62,8 @@ function inTwos({ shape: { aBinding, bBinding } }: MatmulPlan, { aAlongK, bAlong
  */
 const MOST_LINES = 256;
 
-/** Rows a subgroup makes at most; where quads divide K, twice as many are a tenth faster and take half as long again to compile. */
+/** Rows a subgroup makes at most. */
 const MOST_ROWS = 32;
-const MOST_ROWS_OF_QUADS = 16;
 
 /**
  * Blocks of four columns a lane. Two suit vectors of four and eight, whose code for a step is what a core's first cache holds: a load is code for
@@ -93,8 +92,9 @@ function stepsOf({ shape }: MatmulPlan, blocks: number, alongK: boolean): 1 | 2 
 const FEW_COLUMNS = 16;
 
 /**
- * Parts of K, each a quad's, where half and more of the lanes would have no column and A lies along M: the gradient of a weight that reads few
- * channels. All quads have the same columns then. Where A lies along K this is no faster, for there are half as many loads again.
+ * Parts of K, each a quad's, where half and more of the lanes would have no column: a final layer, and the gradient of a weight that reads few
+ * channels. All quads have the same columns then. Four of them are twice the code of two: at width 16 with half of the rows, and only where A lies
+ * along M.
  */
 function partsOf({ shape, region }: MatmulPlan, s: number, steps: number): number {
   const few = evaluate(shape.n.range, region.batch) <= FEW_COLUMNS;
@@ -113,13 +113,13 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
   const { aBinding, bBinding } = plan.shape;
   const most = tail ? blocksOf(plan, s) : 1;
   const steps = stepsOf(plan, most, aAlongK && bAlongK);
-  const parts = tail && !aAlongK ? partsOf(plan, s, steps) : 1;
+  const parts = tail && steps < 4 && (s <= 8 || !aAlongK) ? partsOf(plan, s, steps) : 1;
   const block = (4 * s) / parts;
   const blocks = parts === 1 && steps < 4 ? most : 1;
   const tn = blocks * block;
   const [aWidth, bWidth] = [aAlongK ? steps : 4, bAlongK ? steps : 4];
   // No more rows than there are at the compile batch, but whole vectors of them.
-  const rows = Math.min(parts > 1 ? MOST_ROWS_OF_QUADS : MOST_ROWS, evaluate(plan.shape.m.range, region.batch));
+  const rows = Math.min(parts > 2 ? MOST_ROWS / 2 : MOST_ROWS, evaluate(plan.shape.m.range, region.batch));
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((count) => count >= rows || 2 * count * lines > MOST_LINES)!;
   const squares = squareText(plan, "subgroup");
@@ -141,12 +141,14 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
       OTHERS: `${parts - 1}u`,
       STEPS: `${steps}u`,
       KU: `${parts * steps}u`,
-      A_LOADS: `${Math.ceil(tm / (aAlongK ? s : block))}u`,
+      A_LANES: `${s / parts}u`,
+      A_LOADS: `${Math.ceil(tm / (aAlongK ? s / parts : block))}u`,
       B_PLACES: `${bAlongK ? 4 * blocks : blocks}u`,
+      ...flags(parts > 1 ? ["QUADS"] : []),
       ...flags(
         aAlongK
-          ? ["A_K_BY_K", steps === 4 ? "FOUR_ALONG_K" : "TWO_ALONG_K"]
-          : ["A_M_BY_M", steps === 2 ? "TWO_ALONG_M" : "ONE_ALONG_M", parts > 1 ? "QUADS" : "ONE_PART"],
+          ? ["A_K_BY_K", `${steps === 4 ? "FOUR" : "TWO"}_ALONG_K`, `${parts > 1 ? "QUADS" : "ONE_PART"}_ALONG_K`]
+          : ["A_M_BY_M", `${steps === 2 ? "TWO" : "ONE"}_ALONG_M`, `${parts > 1 ? "QUADS" : "ONE_PART"}_ALONG_M`],
       ),
       ...flags([bAlongK ? "B_K_BY_K" : "B_N_BY_N"]),
       TAIL: String(tail),

@@ -4,8 +4,8 @@
 //   A_K_BY_K: A lies k by k (x · W forms), lane i holds the k of row i, i + S, …      A_M_BY_M: m by m (gradients of weights), lane i holds four
 //   rows of each k, of one where K may be odd
 //   B_K_BY_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      B_N_BY_N: n by n
-//   PARTS: 1; or, where A lies m by m and columns are few, as many as the subgroup has quads: each quad has all 16 columns of the tile and every
-//   PARTS-th block of k, so that no lane is idle; rows are passed round the quad, and at the end the quads' sums are added
+//   PARTS: 1; or, where columns are few, as many as the subgroup has quads: each quad has all 16 columns of the tile and every PARTS-th block of
+//   k, so that no lane is idle; rows are passed round the quad, and at the end the quads' sums are added
 // Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
 // What a CPU's driver makes of a step has to fit in a core's 32 KB of instructions: a load is a branch for each lane and number, 1 KB for each
 // vec2 and 1.8 for each vec4 that stands here, and multiply-adds of two k 50 bytes for each result. The tile is the largest that fits.
@@ -32,13 +32,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   // Rows and columns past the edge are read again from the last and not stored; M and N are multiples of 4 where they are read or written by fours.
   var a_at: array<u32, A_LOADS>;
   for (var q = 0u; q < A_LOADS; q++) { // unroll
-    a_at[q] = a_base + min(m0 + lane + S * q, M - 1u) * A_M; // where A_K_BY_K
+    a_at[q] = a_base + min(m0 + lane % A_LANES + A_LANES * q, M - 1u) * A_M + part * STEPS; // where A_K_BY_K
     a_at[q] = a_base + min(m0 + 4u * column + BLOCK * q, M - 4u) + part * STEPS * A_K; // where A_M_BY_M
   }
   var b_at: array<u32, B_PLACES>;
   for (var v = 0u; v < NV; v++) { // unroll
     for (var j = 0u; j < 4u; j++) { // unroll // where B_K_BY_K
-      b_at[4u * v + j] = b_base + min(n0 + BLOCK * v + j, N - 1u) * B_N; // where B_K_BY_K
+      b_at[4u * v + j] = b_base + min(n0 + BLOCK * v + j, N - 1u) * B_N + part * STEPS; // where B_K_BY_K
     } // where B_K_BY_K
     b_at[v] = b_base + min(n0 + BLOCK * v, N - 4u) + part * STEPS * B_K; // where B_N_BY_N
   }
@@ -73,17 +73,18 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     }
     // All k of a step in one sum: a driver may bring a result from memory and back for each that stands alone.
     for (var r = 0u; r < TM; r++) { // unroll // where A_K_BY_K
-      let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S); // where A_K_BY_K
+      let x = subgroupBroadcast(a[min(r / S, A_LOADS - 1u)], r % S); // where ONE_PART_ALONG_K
+      let x = quadBroadcast(a[r / 4u], r % 4u); // where QUADS_ALONG_K
       for (var v = 0u; v < NV; v++) { // unroll // where A_K_BY_K
         sum[NV * r + v] += x.x * b[v] + x.y * b[NV + v]; // where TWO_ALONG_K
         sum[NV * r + v] += x.x * b[v] + x.y * b[NV + v] + x.z * b[2u * NV + v] + x.w * b[3u * NV + v]; // where FOUR_ALONG_K
       } // where A_K_BY_K
     } // where A_K_BY_K
     for (var r = 0u; r < TM; r += 4u) { // unroll // where A_M_BY_M
-      let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART
-      let x = quadBroadcast(a[min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
-      let y = subgroupBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART
-      let y = quadBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS
+      let x = subgroupBroadcast(a[min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART_ALONG_M
+      let x = quadBroadcast(a[min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS_ALONG_M
+      let y = subgroupBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / (4u * S), A_LOADS - 1u)], (r / 4u) % S); // where ONE_PART_ALONG_M
+      let y = quadBroadcast(a[A_LOADS * (STEPS - 1u) + min(r / 16u, A_LOADS - 1u)], (r / 4u) % 4u); // where QUADS_ALONG_M
       for (var v = 0u; v < NV; v++) { // unroll // where A_M_BY_M
         for (var i = 0u; i < 4u; i++) { // unroll // where A_M_BY_M
           sum[NV * (r + i) + v] += x[i] * b[v]; // where ONE_ALONG_M
