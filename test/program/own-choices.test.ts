@@ -82,11 +82,25 @@ function tileOf(rows: number, columns: number, terms: number, size: number): rea
 }
 
 test("where a gradient has few columns, each quad of a CPU's vector has all of them", () => {
+  expect(tileOf(384, 16, 512, 8)).toEqual([16, 32]);
+  expect(tileOf(384, 16, 512, 16)).toEqual([16, 16]);
   for (const size of [8, 16]) {
-    expect(tileOf(384, 16, 512, size)).toEqual([16, 16]);
     expect(tileOf(384, 20, 512, size)).toEqual([4 * size, 32]);
     // Quads that divide K have as many k each.
     expect(tileOf(384, 16, 514, size)).toEqual([4 * size, 32]);
+  }
+});
+
+test("on a CPU's vector, as many columns as a core holds the code of a step for", () => {
+  for (const size of [8, 16]) expect(tileOf(384, 68, 512, size)).toEqual([64, 32]);
+  // Few rows, and steps of one k, take one block of columns.
+  expect(tileOf(16, 68, 512, 8)).toEqual([32, 16]);
+  expect(tileOf(384, 68, 513, 8)).toEqual([32, 32]);
+  // Numbers one by one: the larger tile where it repays its compiling.
+  for (const size of [8, 16]) {
+    expect(tileOf(191, 383, 63, size)).toEqual([64, 64]);
+    expect(tileOf(191, 383, 31, size)).toEqual([64, 32]);
+    expect(tileOf(191, 31, 31, size)).toEqual([32, 32]);
   }
 });
 
