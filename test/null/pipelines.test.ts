@@ -19,11 +19,13 @@ test("kernels of one text share a pipeline", async () => {
   });
   const like = { ...first!, kernel: { ...first!.kernel, name: "another" } };
   const done: number[] = [];
-  const made = await makePipelines(dawn.device, guard(dawn.device), [first!, second!, like], (count) => done.push(count));
+  const watch = guard(dawn.device);
+  const made = await makePipelines(dawn.device, watch, [first!, second!, like], (count) => done.push(count));
   expect(made[2]!.pipeline).toBe(made[0]!.pipeline);
   expect(made[1]!.pipeline).not.toBe(made[0]!.pipeline);
   expect(done).toEqual([1, 2, 3]);
   // A text that is refused is refused for each kernel that has it.
   const bad = { ...first!, text: "fn" };
-  await expect(makePipelines(dawn.device, guard(dawn.device), [bad, { ...bad }])).rejects.toThrow(/was refused by the device/);
+  await expect(makePipelines(dawn.device, watch, [bad, { ...bad }])).rejects.toThrow(/was refused by the device/);
+  watch.release();
 });

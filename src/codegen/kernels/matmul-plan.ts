@@ -3,7 +3,7 @@
  * say so, and the functions that the designs' texts call. Nothing here assumes an order in memory: A, B and C are addressed by an offset
  * and a stride for each loop, and whether four neighbours can be read or written at once is asked of those.
  */
-import { evaluate, type Size } from "../../program/size.js";
+import { evaluate, product, type Size } from "../../program/size.js";
 import { Words } from "../emitter.js";
 import { type Finish, type FinishFours, type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
 import { inFours } from "../fours.js";
@@ -91,6 +91,23 @@ export interface MatmulPlan {
   readonly riding: { readonly consts: Readonly<Record<string, string>>; readonly hooks: string };
   /** Where the sum of squares of the result goes, when it is asked for, and WGSL of how many parts it has. */
   readonly squares?: { readonly binding: number; readonly parts: string };
+}
+
+/** What says how large a product is. */
+type Sized = Pick<MatmulPlan, "shape" | "region">;
+
+/** How many rows and columns there are at the compile batch, how many such products, and their multiply-adds. */
+export function countsOf({ shape, region }: Sized): { rows: number; columns: number; batch: number; work: number } {
+  const at = (size: Size): number => evaluate(size, region.batch);
+  const [rows, columns, terms] = [shape.m, shape.n, shape.k].map(({ range }) => at(range)) as [number, number, number];
+  const batch = at(product(shape.batch.map((l) => l.range)));
+  return { rows, columns, batch, work: batch * rows * columns * terms };
+}
+
+/** How many tiles of these sides there are at the compile batch. */
+export function tilesOf(sized: Sized, [bm, bn]: readonly [number, number]): number {
+  const { rows, columns, batch } = countsOf(sized);
+  return batch * Math.ceil(rows / bm) * Math.ceil(columns / bn);
 }
 
 /** `baked`: with sizes in the text. */

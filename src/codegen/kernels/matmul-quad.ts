@@ -2,10 +2,9 @@
  * The form of matmul for subgroups of four on a CPU, whose lanes swap rows inside the quad. SwiftShader is the one that has them: a vector of four
  * f32, loads and stores one number after the other, and a broadcast that costs eight instructions where a swap costs one.
  */
-import { evaluate, product, type Size } from "../../program/size.js";
 import { isMultiple } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { type MatmulPlan, storeHook } from "./matmul-plan.js";
+import { countsOf, type MatmulPlan, storeHook, tilesOf } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
 import { foursOf } from "./matmul-subgroup.js";
 
@@ -39,20 +38,15 @@ const ENOUGH_LONG_TILES = 8;
 const LONG_TILE = 1 << 20;
 
 /** Multiply-adds for which the larger tile of single numbers is worth its time to compile: a millisecond or so of work. */
-const ENOUGH_WORK_OF_NUMBERS = 4e6;
+export const ENOUGH_WORK_OF_NUMBERS = 4e6;
 
-/** How many there are at the compile batch. */
-function countsOf({ shape, region }: MatmulPlan): { rows: number; largeTiles: number; work: number } {
-  const at = (size: Size): number => evaluate(size, region.batch);
-  const [rows, columns, terms] = [shape.m, shape.n, shape.k].map(({ range }) => at(range)) as [number, number, number];
-  const batch = at(product(shape.batch.map((l) => l.range)));
-  const tiles = (side: number): number => Math.ceil(side / large.rows);
-  return { rows, largeTiles: batch * tiles(rows) * tiles(columns), work: batch * rows * columns * terms };
-}
+/** How many of the larger tiles there are at the compile batch. */
+const largeTilesOf = (plan: MatmulPlan): number => tilesOf(plan, [large.rows, 16 * large.blocks]);
 
 /** The tile that suits a product, by its size at the compile batch. */
 export function quadFor(plan: MatmulPlan): QuadTile {
-  const { rows, largeTiles, work } = countsOf(plan);
+  const { rows, work } = countsOf(plan);
+  const largeTiles = largeTilesOf(plan);
   const long = work >= LONG_TILE * largeTiles && foursOf(plan)?.aAlongK === false;
   const enough = long ? ENOUGH_LONG_TILES : ENOUGH_TILES;
   return rows > small.rows && largeTiles >= enough ? large : small;
@@ -60,8 +54,8 @@ export function quadFor(plan: MatmulPlan): QuadTile {
 
 /** Of few rows each number of B is read once by either tile. */
 function quadOfNumbersFor(plan: MatmulPlan): QuadTile {
-  const { rows, largeTiles, work } = countsOf(plan);
-  return rows > small.rows / 2 && largeTiles >= ENOUGH_TILES_OF_NUMBERS && work >= ENOUGH_WORK_OF_NUMBERS ? large : small;
+  const { rows, work } = countsOf(plan);
+  return rows > small.rows / 2 && largeTilesOf(plan) >= ENOUGH_TILES_OF_NUMBERS && work >= ENOUGH_WORK_OF_NUMBERS ? large : small;
 }
 
 /** How a text reads its operands and stores its results. */

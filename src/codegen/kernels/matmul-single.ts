@@ -2,10 +2,9 @@
  * The subgroup form of matmul for what does not lie in fours: operands and results one number at a time, at any stride. A CPU's driver loads
  * the numbers of a vec4 one by one anyway, so what it costs beside the form of fours is a loop with twice as many steps.
  */
-import { evaluate } from "../../program/size.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { type MatmulPlan, storeHook } from "./matmul-plan.js";
-import { quadOfNumbers } from "./matmul-quad.js";
+import { countsOf, type MatmulPlan, storeHook } from "./matmul-plan.js";
+import { ENOUGH_WORK_OF_NUMBERS, quadOfNumbers } from "./matmul-quad.js";
 import { squareText } from "./matmul-squares.js";
 
 /** Widths of subgroups that are a CPU's vector. */
@@ -13,11 +12,10 @@ const WIDTHS = [8, 16] as const;
 
 /**
  * Columns and rows of a tile at most: as many as the code for one k fits in a core's first cache for (matmul-subgroup.wgsl). Lavapipe takes three
- * times as long to compile 64 rows as 32, so they are for products that take a millisecond or so.
+ * times as long to compile 64 rows as 32, so they are for products of some work.
  */
 const MOST = 64;
 const LESS = 32;
-const ENOUGH_WORK = 4e6;
 
 /** The variants for all widths, of which four lanes swap rows: there is no product that it does not suit. */
 export const singleTiles = (plan: MatmulPlan): LoweredVariant[] => [
@@ -27,12 +25,11 @@ export const singleTiles = (plan: MatmulPlan): LoweredVariant[] => [
 
 function singleTile(plan: MatmulPlan, s: number): LoweredVariant {
   const { region, words, sizes, shape, riding } = plan;
-  const [m, n, k, ...batches] = [shape.m, shape.n, shape.k, ...shape.batch].map(({ range }) => evaluate(range, region.batch));
-  const work = batches.reduce((product, size) => product * size, m! * n! * k!);
+  const { rows, columns: all, work } = countsOf(plan);
   // What there is to make becomes whole vectors.
-  const most = work >= ENOUGH_WORK ? MOST : LESS;
-  const tm = [4, 8, 16, LESS, MOST].find((count) => count >= Math.min(m!, most))!;
-  const columns = (n! > LESS ? MOST : LESS) / s;
+  const most = work >= ENOUGH_WORK_OF_NUMBERS ? MOST : LESS;
+  const tm = [4, 8, 16, LESS, MOST].find((count) => count >= Math.min(rows, most))!;
+  const columns = (all > LESS ? MOST : LESS) / s;
   const squares = squareText(plan, "subgroup");
   const text = kernelText({
     title: `matmul, subgroups of ${s}, numbers one by one: ${tm} × ${columns * s} results each`,

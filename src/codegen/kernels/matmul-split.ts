@@ -8,7 +8,7 @@ import type { Kernel } from "../../program/program.js";
 import { add, evaluate, mul, product, type Size } from "../../program/size.js";
 import { fnText, kernelText, type Lowered, type Stage } from "../kernel.js";
 import { type Loop, type Region, rowMajor } from "../region.js";
-import { type MatmulPlan, type MatmulShape, matmulShape, matmulWords, planOf, storeHook } from "./matmul-plan.js";
+import { type MatmulPlan, type MatmulShape, matmulShape, matmulWords, planOf, storeHook, tilesOf } from "./matmul-plan.js";
 import { sidesOf, type Tile, threadsOf, tileName, workgroupVariants } from "./matmul-tiles.js";
 
 /** More parts than this are more to add than to multiply. */
@@ -28,18 +28,11 @@ export const splitName = (tile: Tile): string => `split-k-${sidesOf(tile).join("
  * How many parts give a GPU enough threads at the compile batch, undefined where there is nothing to divide: the tiles are enough by
  * themselves, or K is short.
  */
-export function partsOf(
-  { batch }: Region,
-  { m, n, k, batch: outer }: MatmulShape,
-  tile: Tile,
-  enough: number,
-): number | undefined {
-  const at = (size: Size): number => evaluate(size, batch);
-  const [bm, bn] = sidesOf(tile);
-  const groups = at(product(outer.map((l) => l.range))) * Math.ceil(at(m.range) / bm) * Math.ceil(at(n.range) / bn);
+export function partsOf(region: Region, shape: MatmulShape, tile: Tile, enough: number): number | undefined {
+  const groups = tilesOf({ shape, region }, sidesOf(tile));
   const parts = Math.min(
     Math.ceil(enough / (groups * threadsOf(tile))),
-    Math.floor(at(k.range) / (LEAST_STEPS * tile.depth)),
+    Math.floor(evaluate(shape.k.range, region.batch) / (LEAST_STEPS * tile.depth)),
     MOST_PARTS,
   );
   return parts >= 2 ? parts : undefined;

@@ -1,8 +1,7 @@
 /** The subgroup form of matmul: written for one width, taken where the adapter has no other. */
-import { evaluate } from "../../program/size.js";
 import { inFours, isMultiple } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { type MatmulPlan, type StoreFour, storeFours, storesVectors } from "./matmul-plan.js";
+import { countsOf, type MatmulPlan, type StoreFour, storeFours, storesVectors } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
 
 /** Widths that adapters have; one text is made for each. */
@@ -65,14 +64,17 @@ const MOST_LINES = 256;
 /** Rows a subgroup makes at most. */
 const MOST_ROWS = 32;
 
+/** Up to this width a load is so little code that a step may have the more of them: it is code for each lane. */
+const NARROW = 8;
+
 /**
- * Blocks of four columns a lane. Two suit vectors of four and eight, whose code for a step is what a core's first cache holds: a load is code for
- * each lane, so that vectors of 16 have room for one. With three, or with 64 rows, lavapipe takes 1.3 to 2 times as long. Of few rows, or few
- * columns, or where K may be odd and so is short, one makes up for no less time to compile.
+ * Blocks of four columns a lane. Two suit narrow vectors, whose code for a step is what a core's first cache holds then. With three, or with
+ * 64 rows, lavapipe takes 1.3 to 2 times as long. Of few rows, or few columns, or where K may be odd and so is short, one makes up for no less
+ * time to compile.
  */
-function blocksOf({ shape, region }: MatmulPlan, s: number): 1 | 2 {
-  const [rows, columns] = [shape.m, shape.n].map(({ range }) => evaluate(range, region.batch)) as [number, number];
-  return s <= 8 && rows > MOST_ROWS / 2 && columns > 4 * s && isMultiple(shape.k.range, 2) ? 2 : 1;
+function blocksOf(plan: MatmulPlan, s: number): 1 | 2 {
+  const { rows, columns } = countsOf(plan);
+  return s <= NARROW && rows > MOST_ROWS / 2 && columns > 4 * s && isMultiple(plan.shape.k.range, 2) ? 2 : 1;
 }
 
 /** Bytes after which a core's first cache has the same places again: rows of both operands that lie so far apart drive each other out. */
@@ -93,12 +95,12 @@ const FEW_COLUMNS = 16;
 
 /**
  * Parts of K, each a quad's, where half and more of the lanes would have no column: a final layer, and the gradient of a weight that reads few
- * channels. All quads have the same columns then. Four of them are twice the code of two: at width 16 with half of the rows, and only where A lies
- * along M.
+ * channels. All quads have the same columns then. Where vectors are not narrow only if A lies along M.
  */
-function partsOf({ shape, region }: MatmulPlan, s: number, steps: number): number {
-  const few = evaluate(shape.n.range, region.batch) <= FEW_COLUMNS;
-  return few && s < GPU_WIDTH && isMultiple(shape.k.range, (s / 4) * steps) ? s / 4 : 1;
+function partsOf(plan: MatmulPlan, s: number, steps: number, aAlongK: boolean): number {
+  if (aAlongK && (s > NARROW || steps === 4)) return 1;
+  const few = countsOf(plan).columns <= FEW_COLUMNS;
+  return few && s < GPU_WIDTH && isMultiple(plan.shape.k.range, (s / 4) * steps) ? s / 4 : 1;
 }
 
 /** So many numbers at a time. */
@@ -113,13 +115,13 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
   const { aBinding, bBinding } = plan.shape;
   const most = tail ? blocksOf(plan, s) : 1;
   const steps = stepsOf(plan, most, aAlongK && bAlongK);
-  const parts = tail && steps < 4 && (s <= 8 || !aAlongK) ? partsOf(plan, s, steps) : 1;
+  const parts = tail ? partsOf(plan, s, steps, aAlongK) : 1;
   const block = (4 * s) / parts;
   const blocks = parts === 1 && steps < 4 ? most : 1;
   const tn = blocks * block;
   const [aWidth, bWidth] = [aAlongK ? steps : 4, bAlongK ? steps : 4];
-  // No more rows than there are at the compile batch, but whole vectors of them.
-  const rows = Math.min(parts > 2 ? MOST_ROWS / 2 : MOST_ROWS, evaluate(plan.shape.m.range, region.batch));
+  // No more rows than there are at the compile batch, but whole vectors of them; half as many where four quads have each its part of a step.
+  const rows = Math.min(parts > 2 ? MOST_ROWS / 2 : MOST_ROWS, countsOf(plan).rows);
   const lines = finish.plain || tail || s >= GPU_WIDTH ? 0 : store.hook.split("\n").length;
   const tm = [4, 8, 16, 32].find((count) => count >= rows || 2 * count * lines > MOST_LINES)!;
   const squares = squareText(plan, "subgroup");
@@ -157,7 +159,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
     },
     sizes,
     hooks: [
-      `alias AlongK = vec${steps === 4 ? 4 : 2}f;\n`,
+      ...(aAlongK ? [`alias AlongK = vec${steps}f;\n`] : []),
       loadText("a", aBinding, aWidth),
       loadText("b", bBinding, bWidth),
       ...squares.hooks,

@@ -5,12 +5,12 @@
 
 import { InternalError } from "../../diagnostics/diagnostic.js";
 import { MATRICES } from "../../program/program.js";
-import { evaluate, product, type Size } from "../../program/size.js";
+import { evaluate, type Size } from "../../program/size.js";
 import { matmulKey } from "../choice-key.js";
 import { type Choice, type Family, LOOPED, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
-import { type MatmulPlan, type MatmulShape, matmulShape, planOf, turned } from "./matmul-plan.js";
+import { type MatmulPlan, type MatmulShape, matmulShape, planOf, tilesOf, turned } from "./matmul-plan.js";
 import { quadFor, quadName, quadTiles, quadVariants } from "./matmul-quad.js";
 import { singleTiles } from "./matmul-single.js";
 import { partsOf, splitK, splitName } from "./matmul-split.js";
@@ -143,12 +143,6 @@ export function isOfDesign(variant: string, design: string): boolean {
  */
 const ENOUGH_THREADS = 48 * 1024;
 const ENOUGH_OF_LARGE = 128 * 1024;
-
-/** How many tiles of these sides there are at the compile batch. */
-function tilesOf({ shape, region }: MatmulPlan, [bm, bn]: readonly [number, number]): number {
-  const at = (size: Size): number => evaluate(size, region.batch);
-  return at(product(shape.batch.map((l) => l.range))) * Math.ceil(at(shape.m.range) / bm) * Math.ceil(at(shape.n.range) / bn);
-}
 
 /** The tile that suits a GPU, by the size at the compile batch. */
 const tileFor = (plan: MatmulPlan): Tile =>
