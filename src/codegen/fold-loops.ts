@@ -8,10 +8,10 @@ import { opRow } from "../ir/ops/index.js";
 import { type DType, sizeOf } from "../ir/types.js";
 import type { Size } from "../program/size.js";
 import { Emitter, toStored, Words, wgslType } from "./emitter.js";
-import { byFour, fourLoads, foursText } from "./fours.js";
+import { byFour, fourLoads, foursText, isMultiple, type SharedLoads, shareLoads } from "./fours.js";
 import { type Affine, atom, zero } from "./index-math.js";
 import { fnText } from "./kernel.js";
-import { decode, type Loop, loopsOf, mergeRuns, type Region, rowMajor, runs } from "./region.js";
+import { decode, type Loop, loopsOf, mergeRuns, quotientOf, type Region, rowMajor, runs } from "./region.js";
 
 export interface FoldLoops {
   /** Loops over the result, in its order, and over what is folded. */
@@ -46,12 +46,20 @@ export interface Finish {
   readonly dtypes: readonly DType[];
   /** Bindings it reads. */
   readonly reads: readonly number[];
-  /** The same for four neighbours along one of the outer loops, where all it reads and stores lies so. */
-  readonly inFours: (loop: string) => FinishFours | undefined;
+  /** The same for four neighbours along one of the outer loops, where all it reads and stores lies so. `rows` are done one after the other. */
+  readonly inFours: (loop: string, rows: Rows) => FinishFours | undefined;
+}
+
+/** A loop of which a kernel does so many steps in turn, from a multiple of that on. */
+export interface Rows {
+  readonly loop: string;
+  readonly steps: number;
 }
 
 export interface FinishFours {
-  /** From `acc`, a vec4f, and variables called as the outer loops to the stores at `i`, which are multiples of four. */
+  /** From variables called as the outer loops to loads that are the same for all rows: a bias, a gate of the sample that all rows are of. */
+  readonly shared: SharedLoads;
+  /** From `acc`, a vec4f, those variables, and what is shared, each a vec4f, to the stores at `i`, which are multiples of four. */
   readonly lines: readonly string[];
   /** Bindings that it reads four at a time, and those that it reads singly. */
   readonly vec4: readonly number[];
@@ -189,14 +197,14 @@ function finishing(
   const accesses = dry.emitter.loads.map((l) => l.index);
   const at = new Map<string, Affine>();
   const lines: string[] = [];
-  /** The fastest of the loops that each outer loop is taken apart into. */
-  const fastest = new Map<string, Loop | undefined>();
+  /** The loops that each outer loop is taken apart into, the fastest last. */
+  const apart = new Map<string, readonly Loop[]>();
   const declare = (name: string, text: string) => `let ${name} = ${text};`;
   for (const group of groups) {
     const own = group.map((l) => partOf.get(l.name)!);
     const merged = mergeRuns(runs(own, [...accesses, rowMajor(own)], dry.emitter.pinned));
     for (const [name, affine] of merged.at) at.set(name, affine);
-    fastest.set(group.at(-1)!.name, merged.loops.at(-1));
+    apart.set(group.at(-1)!.name, merged.loops);
     lines.push(...decode(merged.loops, group.at(-1)!.name, words.size, declare));
   }
   const { emitter, values } = emit((l) => at.get(l.name) ?? zero, words);
@@ -211,13 +219,18 @@ function finishing(
     ]),
   ].join("\n");
   const reads = emitter.loads.map((l) => region.params[l.param]!);
-  const inFours = (loop: string): FinishFours | undefined => {
-    const along = fastest.get(loop);
+  const inFours = (loop: string, rows: Rows): FinishFours | undefined => {
+    const along = apart.get(loop)?.at(-1);
     const loads = along && fourLoads(region, emitter.loads, (index) => emitter.printIndex(index), along);
     if (!along || !loads || !byFour(along.range)) return undefined;
     const stores = bindings.map((b, k) => `b${b}[i] = ${values[k]!};`);
     const fours = foursText([...emitter.lines, ...stores], loads, along, ["acc"]);
-    return fours && { lines: [...lines, ...fours], vec4: [...loads.vec4], single: [...loads.single] };
+    if (!fours) return undefined;
+    // Rows that are within one run of the fastest loop leave the slower ones, which follow from the quotient, where they are.
+    const loops = apart.get(rows.loop) ?? [];
+    const still = loops.length > 1 && isMultiple(loops.at(-1)!.range, rows.steps) ? quotientOf(loops, rows.loop) : undefined;
+    const own = shareLoads([...lines, ...fours], ["acc", rows.loop], still);
+    return { ...own, vec4: [...loads.vec4], single: [...loads.single] };
   };
   return { plain: false, text, bindings, dtypes, reads, inFours };
 }

@@ -115,6 +115,39 @@ export function foursText(
   return out;
 }
 
+/** A load of four, as `foursText` writes it. */
+const LOAD_OF_FOUR = /^b\d+\[.* \/ 4u\]$/;
+
+/** Loads that rows of results share: lines that end with them, and the names of what they load, each a vec4f. */
+export interface SharedLoads {
+  readonly lines: readonly string[];
+  readonly names: readonly string[];
+}
+
+/**
+ * Takes out of the lines for a row those loads of four that do not follow from `varying`, or do so through `still` alone, and so are the same
+ * for all rows. Each lane of a CPU's vector loads and stores number by number: a load that stands in a row costs it as much as its store.
+ */
+export function shareLoads(
+  lines: readonly string[],
+  varying: Iterable<string>,
+  still?: string,
+): { shared: SharedLoads; lines: readonly string[] } {
+  const varies = new Set(varying);
+  const before: string[] = [];
+  const names: string[] = [];
+  const rest: string[] = [];
+  for (const line of lines) {
+    const { kind, name, value, indent } = statementOf(line);
+    const same = kind === "let" && indent === "" && (name === still || !namesIn(value).some((n) => varies.has(n)));
+    if (same) before.push(line);
+    else varies.add(name);
+    if (same && LOAD_OF_FOUR.test(value)) names.push(name);
+    else rest.push(line);
+  }
+  return { shared: { lines: names.length > 0 ? before : [], names }, lines: rest };
+}
+
 interface Statement {
   readonly kind: "let" | "var" | "add" | "max" | "store" | "other";
   readonly line: string;

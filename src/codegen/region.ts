@@ -116,6 +116,9 @@ export function mapLoops(region: Region): MapLoops {
   return { loops: merged.loops, lines: emitter.lines, values, places, windows, emitter, words };
 }
 
+/** The name that `decode` gives what is left of `from` once its fastest loop is taken out. */
+export const quotientOf = (loops: readonly Loop[], from: string): string => `${from}_${loops.length - 1}`;
+
 /** WGSL that takes a linear number apart into loop variables, the last loop fastest. */
 export function decode(
   loops: readonly Loop[],
@@ -128,7 +131,7 @@ export function decode(
   let rest = from;
   for (let i = loops.length - 1; i > 0; i--) {
     const by = size(loops[i]!.range);
-    const next = `${from}_${i}`;
+    const next = quotientOf(loops.slice(0, i + 1), from);
     // One division a loop: the remainder follows from the quotient.
     lines.push(`let ${next} = ${rest} / ${by};`);
     lines.push(declare(loops[i]!.name, `${rest} - ${next} * ${by}`));

@@ -53,6 +53,8 @@ const odd: Sizes = [1, 17, 50, 77];
 const fours: Sizes = [2, 68, 132, 144];
 /** Where the two largest tiles end with the product, and check nothing. */
 const whole: Sizes = [1, 128, 128, 128];
+/** Where all rows of a tile are of one sample, and share its gate. */
+const samples: Sizes = [3, 32, 52, 24];
 const forms: readonly Form[] = ["nn", "nt", "tn", "heads"];
 const plain = (sizes: Sizes): Case[] => forms.map((form) => [form, "plain", sizes]);
 const oddOnes: readonly Case[] = [...plain(odd), ["nt", "plain", [1, 1, 1, 1]]];
@@ -66,6 +68,7 @@ const quads: readonly Case[] = [
   ["tn", "plain", [1, 4, 4, 1]],
   ["nt", "bias and gelu", fours],
   ["nn", "gate and residual", fours],
+  ["nn", "gate and residual", samples],
   ["tn", "sum of left", [3, 20, 52, 34]],
   ["tn", "squares", [1, 36, 20, 131]],
 ];
@@ -89,6 +92,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ...plain(fours),
       ["nt", "bias and gelu", fours],
       ["nn", "gate and residual", fours],
+      ["nn", "gate and residual", samples],
       ["tn", "sum of left", fours],
       // Up to 16 columns, where quads divide K; and a K that does not divide.
       ["tn", "sum of left", [2, 68, 16, 20]],

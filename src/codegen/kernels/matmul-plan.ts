@@ -6,7 +6,7 @@
 import { evaluate, product, type Size } from "../../program/size.js";
 import { Words } from "../emitter.js";
 import { type Finish, type FinishFours, type FoldLoops, finishLines, foldLoops } from "../fold-loops.js";
-import { inFours } from "../fours.js";
+import { inFours, type SharedLoads } from "../fours.js";
 import { type Affine, coefficient } from "../index-math.js";
 import { fnText } from "../kernel.js";
 import type { Loop, Region } from "../region.js";
@@ -185,28 +185,50 @@ export const storesVectors = ({ finish, shape }: MatmulPlan): boolean =>
 export interface StoreFour {
   readonly vec4: readonly number[];
   readonly single: readonly number[];
-  /** `store(i, m, n, batch, value: vec4f)`. */
+  /**
+   * `store(i, m, n, batch, value: vec4f)`. For rows one after the other `store_sharing(i, m, n, batch, own: RowsShare, value: vec4f)`, with
+   * what they share, `rows_share(m, n, batch) -> RowsShare`, of the first of them: all rows from there to the next multiple of ROWS.
+   */
   readonly hook: string;
 }
 
+/** Rows that may share loads: as many as a tile of those designs has. */
+const ROWS = 32;
+
 /** The ways to store four, the better first: what follows the dot reads four at a time too, or is applied to one after the other. */
 export function storeFours({ finish, loops, shape, squares }: MatmulPlan): StoreFour[] {
-  const hook = (value: string, lines: readonly string[]) =>
-    fnText(`store(i: u32, m: u32, n: u32, batch: u32, ${value}: vec4f)`, lines);
   if (finish.plain) {
     const lines = [`b${finish.bindings[0]}[i / 4u] = value;`, ...(squares ? ["square_sum += dot(value, value);"] : [])];
-    return [{ vec4: [], single: [], hook: hook("value", lines) }];
+    return [{ vec4: [], single: [], hook: storeFourText("value", lines) }];
   }
   const applied = [0, 1, 2, 3].map((j) => {
     const args = loops.map((l) => (l === "n" ? `n + ${j}u` : l));
     return `let d${j} = apply(${[...args, `value.${"xyzw"[j]}`].join(", ")});`;
   });
   const stores = finish.bindings.map((b, k) => `b${b}[i / 4u] = vec4f(d0.v${k}, d1.v${k}, d2.v${k}, d3.v${k});`);
-  const each = { vec4: [], single: finish.reads, hook: `${finish.text}\n${hook("value", [...applied, ...stores])}` };
-  const fours: FinishFours | undefined = finish.inFours(shape.n.name);
+  const each = { vec4: [], single: finish.reads, hook: `${finish.text}\n${storeFourText("value", [...applied, ...stores])}` };
+  const fours: FinishFours | undefined = finish.inFours(shape.n.name, { loop: shape.m.name, steps: ROWS });
   if (!fours) return [each];
+  const { vec4, single, shared, lines } = fours;
   const outer = shape.fold.outer.map((l, k) => `let ${l.name} = ${loops[k]};`);
-  return [{ ...fours, hook: hook("acc", [...outer, ...fours.lines]) }, each];
+  const own = { lines: [...outer, ...shared.lines], names: shared.names };
+  return [{ vec4, single, hook: storeFourText("acc", [...outer, ...lines], shared.names.length > 0 ? own : undefined) }, each];
+}
+
+/** The functions of `StoreFour.hook`, whose lines store `value`; those of `shared` end with what rows share. */
+export function storeFourText(value: string, lines: readonly string[], shared?: SharedLoads): string {
+  const place = "m: u32, n: u32, batch: u32";
+  const names = shared?.names ?? [];
+  const fields = names.map((name) => `${name}: vec4f`);
+  return [
+    `struct RowsShare {\n  ${(shared ? fields : ["nothing: u32"]).join(",\n  ")},\n}\n`,
+    fnText(`rows_share(${place}) -> RowsShare`, [...(shared?.lines ?? []), `return RowsShare(${names.join(", ")});`]),
+    fnText(`store_sharing(i: u32, ${place}, own: RowsShare, ${value}: vec4f)`, [
+      ...names.map((name) => `let ${name} = own.${name};`),
+      ...lines,
+    ]),
+    fnText(`store(i: u32, ${place}, value: vec4f)`, ["store_sharing(i, m, n, batch, rows_share(m, n, batch), value);"]),
+  ].join("\n");
 }
 
 /** `store(i, m, n, batch, value)`, or of another name: one result, and what follows the dot. */

@@ -4,7 +4,7 @@
  */
 import { isMultiple } from "../fours.js";
 import { fnText, kernelText, type LoweredVariant } from "../kernel.js";
-import { countsOf, type MatmulPlan, storeHook, tilesOf } from "./matmul-plan.js";
+import { countsOf, type MatmulPlan, storeFourText, storeHook, tilesOf } from "./matmul-plan.js";
 import { squareText } from "./matmul-squares.js";
 import { foursOf } from "./matmul-subgroup.js";
 
@@ -112,7 +112,7 @@ export function quadOfNumbers(plan: MatmulPlan): LoweredVariant {
       fnText("number_a(i: u32) -> f32", [`return b${aBinding}[i];`]),
       fnText("number_b(i: u32) -> f32", [`return b${bBinding}[i];`]),
       storeHook(plan, "store_one"),
-      fnText("store(i: u32, m: u32, n: u32, batch: u32, value: vec4f)", [
+      storeFourText("value", [
         "store_one(i, m, n, batch, value.x);",
         ...["y", "z", "w"].map((part, j) => {
           const [at, column] = [`i + ${j + 1}u * C_N`, `n + ${j + 1}u`];

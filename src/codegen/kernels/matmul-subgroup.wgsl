@@ -117,13 +117,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     if (TAIL) {
       // A store is long text for a driver of CPU vectors, a branch for each lane and number: here it stands once. Counted by rows of C, not
       // from 0: a driver that sees the count unrolls the loop after all.
+      var own: array<RowsShare, NV>;
+      for (var v = 0u; v < NV; v++) { // unroll
+        own[v] = rows_share(m0, n0 + BLOCK * v, batch);
+      }
       var m = m0;
       loop {
         let row = NV * (m - m0);
         for (var v = 0u; v < NV; v++) { // unroll
           let n = n0 + BLOCK * v;
           if (n < N) {
-            store(c_base + m * C_M + n, m, n, batch, sum[row + v]);
+            store_sharing(c_base + m * C_M + n, m, n, batch, own[v], sum[row + v]);
           }
         }
         continuing {
