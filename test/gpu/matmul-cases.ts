@@ -108,6 +108,19 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       ["nt", "bias and gelu", [1, 36, 68, 1024]],
     ],
   ],
+  [
+    "subgroup-panel",
+    [
+      ["nn", "plain", [1, 130, 68, 12]],
+      ["nt", "bias and gelu", [2, 68, 132, 16]],
+      ["nn", "gate and residual", [2, 68, 36, 20]],
+      // A tile's rows are of one sample.
+      ["nn", "gate and residual", [3, 128, 52, 32]],
+      ["nt", "plain", [1, 3, 20, 4]],
+      ["nt", "bias and gelu", [1, 200, 36, 64]],
+      ["nn", "plain", [2, 100, 132, 64]],
+    ],
+  ],
   ["quad-16x16", quads],
   ["quad-32x32", quads],
   [

@@ -9,10 +9,11 @@ test.each(forced.filter(([choice]) => choice.startsWith("subgroup")))(
   "%s gives the reference's numbers",
   async (choice, cases) => {
     // Not what is behind it, which has tests of its own.
-    const single = choice === "subgroup-single";
-    const [name, width] = [single ? /^subgroup-single-\d+$/ : /^subgroup-\d+$/, subgroupWidth()];
-    // Only for subgroups that are a CPU's vector.
-    const taken = single && [4, 8, 16].includes(width!) ? `${choice}-${width}` : undefined;
+    const width = subgroupWidth();
+    // Those that say their name are only for subgroups that are a CPU's vector.
+    const widths = { "subgroup-single": [4, 8, 16], "subgroup-panel": [8, 16] }[choice];
+    const name = widths ? new RegExp(`^${choice}-\\d+$`) : /^subgroup-\d+$/;
+    const taken = widths?.includes(width!) ? `${choice}-${width}` : undefined;
     for (const given of sample(choice, cases, choice === "subgroup-inline" ? 1 : 2))
       expect((await compare(given, { choice, taken }))[0], `${given}`).toMatch(name);
   },

@@ -68,6 +68,16 @@ test("on a CPU's subgroups, numbers by fours or one by one", () => {
   for (const width of [4, 8, 16]) expect(taken(product(127, 383, 381), facts(width, false))).toBe(`subgroup-single-${width}`);
 });
 
+test("on a CPU's subgroups, a short K by panels where there are rows for them", () => {
+  for (const width of [8, 16]) {
+    expect(taken(product(512, 384, 16), facts(width, false))).toBe(`subgroup-panel-${width}`);
+    expect(taken(product(512, 384, 64), facts(width, false))).toBe(`subgroup-panel-${width}`);
+    expect(taken(product(512, 384, 68), facts(width, false))).toBe(`subgroup-${width}`);
+    expect(taken(product(128, 384, 64), facts(width, false))).toBe(`subgroup-${width}`);
+    expect(taken(product(512, 384, 16), facts(width, true))).not.toMatch(/^subgroup/);
+  }
+});
+
 /** The sides of the tile that a CPU's subgroups of this size take of dyᵀ · x. */
 function tileOf(rows: number, columns: number, terms: number, size: number): readonly number[] {
   const b = new Builder();

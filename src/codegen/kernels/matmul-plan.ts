@@ -186,17 +186,17 @@ export interface StoreFour {
   readonly vec4: readonly number[];
   readonly single: readonly number[];
   /**
-   * `store(i, m, n, batch, value: vec4f)`. For rows one after the other `store_sharing(i, m, n, batch, own: RowsShare, value: vec4f)`, with
-   * what they share, `rows_share(m, n, batch) -> RowsShare`, of the first of them: all rows from there to the next multiple of ROWS.
+   * `store(i, m, n, batch, value: vec4f)`. For rows one after the other `store_sharing(i, m, n, batch, share: RowsShare, value: vec4f)`, with
+   * what they share, `rows_share(m, n, batch) -> RowsShare`, of the first of them: all rows from there to the next multiple of `rows`.
    */
   readonly hook: string;
 }
 
-/** Rows that may share loads: as many as a tile of those designs has. */
-const ROWS = 32;
-
-/** The ways to store four, the better first: what follows the dot reads four at a time too, or is applied to one after the other. */
-export function storeFours({ finish, loops, shape, squares }: MatmulPlan): StoreFour[] {
+/**
+ * The ways to store four, the better first: what follows the dot reads four at a time too, or is applied to one after the other. Up to `rows`
+ * of results, from a multiple of that on, may share loads.
+ */
+export function storeFours({ finish, loops, shape, squares }: MatmulPlan, rows = 1): StoreFour[] {
   if (finish.plain) {
     const lines = [`b${finish.bindings[0]}[i / 4u] = value;`, ...(squares ? ["square_sum += dot(value, value);"] : [])];
     return [{ vec4: [], single: [], hook: storeFourText("value", lines) }];
@@ -207,7 +207,7 @@ export function storeFours({ finish, loops, shape, squares }: MatmulPlan): Store
   });
   const stores = finish.bindings.map((b, k) => `b${b}[i / 4u] = vec4f(d0.v${k}, d1.v${k}, d2.v${k}, d3.v${k});`);
   const each = { vec4: [], single: finish.reads, hook: `${finish.text}\n${storeFourText("value", [...applied, ...stores])}` };
-  const fours: FinishFours | undefined = finish.inFours(shape.n.name, { loop: shape.m.name, steps: ROWS });
+  const fours: FinishFours | undefined = finish.inFours(shape.n.name, { loop: shape.m.name, steps: rows });
   if (!fours) return [each];
   const { vec4, single, shared, lines } = fours;
   const outer = shape.fold.outer.map((l, k) => `let ${l.name} = ${loops[k]};`);
@@ -223,8 +223,8 @@ export function storeFourText(value: string, lines: readonly string[], shared?: 
   return [
     `struct RowsShare {\n  ${(shared ? fields : ["nothing: u32"]).join(",\n  ")},\n}\n`,
     fnText(`rows_share(${place}) -> RowsShare`, [...(shared?.lines ?? []), `return RowsShare(${names.join(", ")});`]),
-    fnText(`store_sharing(i: u32, ${place}, own: RowsShare, ${value}: vec4f)`, [
-      ...names.map((name) => `let ${name} = own.${name};`),
+    fnText(`store_sharing(i: u32, ${place}, share: RowsShare, ${value}: vec4f)`, [
+      ...names.map((name) => `let ${name} = share.${name};`),
       ...lines,
     ]),
     fnText(`store(i: u32, ${place}, value: vec4f)`, ["store_sharing(i, m, n, batch, rows_share(m, n, batch), value);"]),

@@ -133,12 +133,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   // A store, and what follows the product, stands once.
   for (var v = 0u; v < NV; v++) {
     let n = n0 + 16u * v;
-    let own = rows_share(m0, n, batch);
+    let share = rows_share(m0, n, batch);
     for (var r = 0u; r < TM; r++) {
       // Its r-th row this lane had from the one that differs from it by r % 4.
       let m = m0 + select((r & ~15u) + 4u * ((r & 3u) ^ lane) + ((r >> 2u) & 3u), r ^ lane, A_ALONG_K);
       if (m < M && n < N) {
-        store_sharing(c_base + m * C_M + n * C_N, m, n, batch, own, row[r * NV + v]);
+        store_sharing(c_base + m * C_M + n * C_N, m, n, batch, share, row[r * NV + v]);
       }
     }
   }

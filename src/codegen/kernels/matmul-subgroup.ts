@@ -7,6 +7,9 @@ import { squareText } from "./matmul-squares.js";
 /** Widths that adapters have; one text is made for each. */
 const widths = [4, 8, 16, 32];
 
+/** Rows a subgroup makes at most. */
+const MOST_ROWS = 32;
+
 /** The least width of a GPU's subgroups where it is fixed; below it a subgroup is the vector of a CPU that stands in for one. */
 export const GPU_WIDTH = 32;
 
@@ -24,8 +27,8 @@ export interface Fours {
   readonly store: StoreFour;
 }
 
-/** Undefined where the operands' order does not suit the forms of subgroups. */
-export function foursOf(plan: MatmulPlan): Fours | undefined {
+/** Undefined where the operands' order does not suit the forms of subgroups. So many rows of results are stored one after the other. */
+export function foursOf(plan: MatmulPlan, rows = MOST_ROWS): Fours | undefined {
   const { a, b, m, n, k, fold, aBinding, bBinding } = plan.shape;
   const aAlongK = inFours(a, k);
   const aAlongM = !aAlongK && inFours(a, m);
@@ -34,7 +37,7 @@ export function foursOf(plan: MatmulPlan): Fours | undefined {
   if (!(aAlongK || aAlongM) || !(bAlongK || bAlongN) || !storesVectors(plan)) return undefined;
   // A binding has one type: operands and results are read and written by fours.
   const { finish } = plan;
-  const store = storeFours(plan).find(
+  const store = storeFours(plan, rows).find(
     ({ single }) => ![...finish.bindings, ...single].some((i) => i === aBinding || i === bBinding),
   );
   // Sums ride along where the operand is read by rows of the result anyway.
@@ -61,11 +64,8 @@ function inTwos({ shape: { aBinding, bBinding } }: MatmulPlan, { aAlongK, bAlong
  */
 const MOST_LINES = 256;
 
-/** Rows a subgroup makes at most. */
-const MOST_ROWS = 32;
-
 /** Up to this width a load is so little code that a step may have the more of them: it is code for each lane. */
-const NARROW = 8;
+export const NARROW = 8;
 
 /**
  * Blocks of four columns a lane. Two suit narrow vectors, whose code for a step is what a core's first cache holds then. With three, or with
@@ -104,11 +104,12 @@ function partsOf(plan: MatmulPlan, s: number, steps: number, aAlongK: boolean): 
 }
 
 /** So many numbers at a time. */
-const loadText = (name: string, binding: number, width: number): string =>
+export const loadText = (name: string, binding: number, width: number): string =>
   fnText(`load_${name}(i: u32) -> vec${width}f`, [`return b${binding}[i / ${width}u];`]);
 
 /** Consts that stand for which lines of the text are there. */
-const flags = (names: readonly string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, "true"]));
+export const flags = (names: readonly string[]): Record<string, string> =>
+  Object.fromEntries(names.map((name) => [name, "true"]));
 
 function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: Fours, tail: boolean): LoweredVariant {
   const { region, words, sizes, finish, riding } = plan;

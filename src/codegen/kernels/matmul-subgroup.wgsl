@@ -117,9 +117,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     if (TAIL) {
       // A store is long text for a driver of CPU vectors, a branch for each lane and number: here it stands once. Counted by rows of C, not
       // from 0: a driver that sees the count unrolls the loop after all.
-      var own: array<RowsShare, NV>;
+      var share: array<RowsShare, NV>;
       for (var v = 0u; v < NV; v++) { // unroll
-        own[v] = rows_share(m0, n0 + BLOCK * v, batch);
+        share[v] = rows_share(m0, n0 + BLOCK * v, batch);
       }
       var m = m0;
       loop {
@@ -127,7 +127,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         for (var v = 0u; v < NV; v++) { // unroll
           let n = n0 + BLOCK * v;
           if (n < N) {
-            store_sharing(c_base + m * C_M + n, m, n, batch, own[v], sum[row + v]);
+            store_sharing(c_base + m * C_M + n, m, n, batch, share[v], sum[row + v]);
           }
         }
         continuing {

@@ -10,6 +10,7 @@ import { matmulKey } from "../choice-key.js";
 import { type Choice, type Family, LOOPED, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
+import { panelRows, panelTiles } from "./matmul-panel.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, tilesOf, turned } from "./matmul-plan.js";
 import { quadFor, quadName, quadTiles, quadVariants } from "./matmul-quad.js";
 import { singleTiles } from "./matmul-single.js";
@@ -80,6 +81,12 @@ export const matmulChoices: readonly Design[] = [
     onVectors: true,
     variants: (plan) => subgroupTiles(plan, "tail"),
   },
+  {
+    name: "subgroup-panel",
+    doc: "K of 64 at most: the second operand is loaded once for many rows; where operands and result lie in fours",
+    onVectors: true,
+    variants: panelTiles,
+  },
   ...quadTiles.map((tile) => ({
     name: quadName(tile),
     doc: "rows swapped in a subgroup of four; where a CPU has no wider one, and operands and result lie in fours",
@@ -132,7 +139,7 @@ export function designOf(choice: string | undefined): { readonly design: string 
 /** Whether a variant of this name is of the design of that name: some say their rows or their width in place of how they end, or that they loop. */
 export function isOfDesign(variant: string, design: string): boolean {
   if (design === "few-rows") return variant.startsWith("few-");
-  if (design === "subgroup-single") return variant.startsWith("subgroup-single-");
+  if (design === "subgroup-single" || design === "subgroup-panel") return variant.startsWith(`${design}-`);
   return design.startsWith("subgroup-") ? /^subgroup-\d+$/.test(variant) : variant === design || variant === `${design}${LOOPED}`;
 }
 
@@ -184,9 +191,9 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
  */
 function onVectors(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
   if (!guarded) return [];
-  const fours = subgroupTiles(plan, "best").filter(
-    ({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH,
-  );
+  const panels = panelRows(plan) === undefined ? [] : panelTiles(plan);
+  const wide = panels.length > 0 ? panels : subgroupTiles(plan, "best");
+  const fours = wide.filter(({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH);
   const forms = [...quadVariants(plan, quadFor(plan)), ...(fours.length > 0 ? fours : singleTiles(plan))];
   return forms.map((form) => ({ ...form, requires: { ...form.requires, hardware: false } }));
 }

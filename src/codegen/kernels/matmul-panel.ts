@@ -1,0 +1,69 @@
+/**
+ * The subgroup form of matmul for a short K: what the second operand has for a tile's columns is loaded once for many rows. Most of such a
+ * product is what comes once a result or once a tile, and this form has less of it; K stands in the text, so each K is a text of its own.
+ */
+import { kernelText, type LoweredVariant } from "../kernel.js";
+import { countsOf, type MatmulPlan, tilesOf } from "./matmul-plan.js";
+import { flags, foursOf, loadText, NARROW } from "./matmul-subgroup.js";
+
+/** Widths of subgroups that are a CPU's vector. At 4, quads swap rows in one instruction. */
+const WIDTHS = [8, 16] as const;
+
+/** The longest K: of two blocks of columns a lane keeps 2 KB, and all lanes of 8 a third of a core's first cache. */
+const MOST_K = 64;
+
+/** Rows of a tile, the most first: the panel is loaded once for them. Fewer where tiles would be too few for a machine's cores. */
+const ROWS = [128, 64] as const;
+const ENOUGH_TILES = 16;
+
+/** Rows, where the form pays by itself: else a panel would be loaded for too few. */
+export const panelRows = (plan: MatmulPlan): number | undefined =>
+  ROWS.find((rows) => tilesOf(plan, [rows, 8 * NARROW]) >= ENOUGH_TILES);
+
+/** The variants for all widths; none where K is long, the operands' order does not suit, or squares are asked for, as of a weight's gradient. */
+export function panelTiles(plan: MatmulPlan): LoweredVariant[] {
+  const k = plan.shape.k.range;
+  const rows = panelRows(plan) ?? ROWS[1];
+  const fours = foursOf(plan, rows);
+  if (!fours?.aAlongK || plan.squares || typeof k !== "number" || k > MOST_K) return [];
+  return WIDTHS.map((width) => panelTile(plan, width, { ...fours, k, rows }));
+}
+
+interface Panel extends NonNullable<ReturnType<typeof foursOf>> {
+  readonly k: number;
+  readonly rows: number;
+}
+
+function panelTile(plan: MatmulPlan, s: number, { k, rows, bAlongK, store }: Panel): LoweredVariant {
+  const { region, words, sizes, finish, riding, shape } = plan;
+  const blocks = s <= NARROW && countsOf(plan).columns > 4 * s ? 2 : 1;
+  const tn = blocks * 4 * s;
+  const text = kernelText({
+    title: `matmul of ${k} terms, subgroups of ${s}: ${rows} × ${tn} results each`,
+    enables: ["enable subgroups;"],
+    bindings: region.bindings,
+    vec4: [shape.aBinding, shape.bBinding, ...finish.bindings, ...store.vec4],
+    words,
+    consts: {
+      S: `${s}u`,
+      KC: `${k}u`,
+      TM: `${rows}u`,
+      TN: `${tn}u`,
+      BLOCK: `${4 * s}u`,
+      NV: `${blocks}u`,
+      A_LOADS: `${Math.ceil(k / (4 * s))}u`,
+      ...flags([bAlongK ? "B_K_BY_K" : "B_N_BY_N"]),
+    },
+    sizes,
+    hooks: [loadText("a", shape.aBinding, 4), loadText("b", shape.bBinding, 4), store.hook, riding.hooks].join("\n"),
+    file: "./kernels/matmul-panel.wgsl",
+    libraries: ["./kernels/matmul-bands.wgsl"],
+  });
+  return {
+    name: `subgroup-panel-${s}`,
+    requires: { features: ["subgroups"], subgroupSize: s },
+    workgroupSize: s,
+    tile: [tn, rows, 1, 1],
+    text,
+  };
+}
