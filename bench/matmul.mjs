@@ -1,9 +1,10 @@
-// Each design of the matmul on the products of DiT-S, and, in turn with them, the adapter's arithmetic ceiling. What part of the ceiling a
-// design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process, whose own threads do
-// the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of idle cores. There, too,
-// a kernel that stores as many results and nothing else: the part of the ceiling that it would reach is what no design gets beyond.
+// What the compiler takes for the products of DiT-S, each design of the matmul, and, in turn with them, the adapter's arithmetic ceiling. What
+// part of the ceiling a design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process,
+// whose own threads do the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of
+// idle cores. There, too, a kernel that stores as many results and nothing else: the part of the ceiling that it would reach.
 import { fromDist } from "../scripts/dist.mjs";
-import { bundleOf, inputsFor, inputsOf, kernelsOf, timed } from "./module.mjs";
+import { bundleOf, inputsOf, kernelsOf, opened, repeated } from "./module.mjs";
+import { DEVICES } from "./ratios.mjs";
 import { ms, statistics, table } from "./statistics.mjs";
 
 /** Linear layers of DiT-S as [in, out]; at batch 2 there are 128 rows at patch 4, and 512 at patch 2. */
@@ -13,8 +14,19 @@ const models = [
   { rows: 512, layers: { ...layers, patch: [16, 384], final: [384, 32] } },
 ];
 const STORING = "stores alone";
+/** What runs where nothing is chosen. */
+const OWN = "own choice";
 /** Tiles of any shape, which the summary is about; a few rows; and a product with something behind it. */
-const tiles = ["subgroup-tail", "quad-16x16", "quad-32x32", "workgroup-64x64", "workgroup-32x32-k8", "register-4x4"];
+const tiles = [
+  OWN,
+  "subgroup-tail",
+  "subgroup-panel",
+  "quad-16x16",
+  "quad-32x32",
+  "workgroup-64x64",
+  "workgroup-32x32-k8",
+  "register-4x4",
+];
 /** The other sizes of workgroup tiles, for a GPU: where a CPU stands in for one, none of them is ever the compiler's choice. */
 const sizes = ["workgroup-128x128", "workgroup-64x64-k2", "workgroup-64x32-k4", "workgroup-32x16-k8"];
 const shapes = [
@@ -31,68 +43,88 @@ const shapes = [
   { layer: "label", form: "forward", m: 16, n: 384, k: 384, designs: ["few-rows", ...tiles] },
   { layer: "fc1, gelu", form: "forward", m: 128, n: 1536, k: 384, gelu: true, designs: ["subgroup-inline", ...tiles] },
 ];
-/** Least work of one timed submit, so that starting it costs little beside it: on a CPU that stands in for a GPU, and on a GPU. */
+/** Least work of one submit, of which several are timed: on a CPU that stands in for a GPU, and on a GPU. */
 const FLOP = { software: 1e8, hardware: 2e10 };
 
 export async function matmulJob(runs) {
-  const [{ requestDevice }, { createSession }, { fmaCeiling }] = await Promise.all(
-    ["runtime/node/dawn.js", "runtime/session.js", "profiler/ceilings.js"].map(fromDist),
-  );
-  const bundleOf = await bundler();
-  const dawn = await requestDevice();
-  const ceiling = await fmaCeiling(dawn.device);
-  const results = [];
-  for (const shape of shapes) {
-    const flop = 2 * shape.m * shape.n * shape.k;
-    const repeat = Math.max(1, Math.round(FLOP[dawn.kind === "hardware" ? "hardware" : "software"] / flop));
-    const candidates = [{ name: "ceiling", flop: ceiling.flops, once: () => ceiling.run(), times: [] }];
-    if (dawn.kind !== "hardware")
-      candidates.push({ name: STORING, flop: flop * repeat, once: await storing(dawn, shape, repeat), times: [] });
-    for (const name of dawn.kind === "hardware" ? [...shape.designs, ...sizes] : shape.designs) {
-      const bundle = bundleOf(shape, name, repeat);
-      if (!bundle.program.kernels[0].variants.some((v) => v.name.startsWith(name.split("-")[0]))) continue;
-      const session = await createSession(bundle, dawn.device, { batch: 1 });
-      // The design is there, but this adapter may not be able to run it.
-      if (!session.variants[0].variant.startsWith(name.split("-")[0])) {
-        session.dispose();
-        continue;
-      }
-      const inputs = inputsFor(bundle);
-      const once = async (given) => {
-        await session.submit("main", given);
-        await session.idle();
-      };
-      const firstMs = (await timed(() => once(inputs))).ms;
-      candidates.push({ name, flop: flop * repeat, once, firstMs, session, times: [] });
+  const [{ requestDevice }, bundleOf] = await Promise.all([fromDist("runtime/node/dawn.js"), bundler()]);
+  const found = shapes.map((shape) => ({ shape, candidates: new Map() }));
+  let dawn;
+  let devices = 1;
+  for (let i = 0; i < devices; i++) {
+    dawn = await requestDevice();
+    if (dawn.kind !== "hardware") devices = DEVICES;
+    const { fmaCeiling } = await fromDist("profiler/ceilings.js");
+    const ceiling = await fmaCeiling(dawn.device);
+    for (const { shape, candidates } of found) {
+      await timeInTurn(await candidatesOf(shape, dawn, ceiling, bundleOf), candidates, Math.ceil(runs / devices) + 1);
+      console.error(
+        `  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}${devices > 1 ? `, device ${i + 1} of ${devices}` : ""}`,
+      );
     }
-    for (let round = 0; round < runs; round++) {
-      for (let i = 0; i < candidates.length; i++) {
-        const c = candidates[(round + i) % candidates.length];
-        c.times[round] = await timed(() => c.once());
-      }
-    }
-    for (const { session } of candidates) session?.dispose();
-    const software = dawn.kind !== "hardware";
-    const median = (values) => statistics(values).medianMs;
-    const [atMost] = candidates;
-    // A clock may change its rate at any time: each round is held against its own ceiling.
-    const part = (c, key) => median(c.times.map((t, i) => (c.flop / t[key]) * (atMost.times[i][key] / atMost.flop)));
-    const [ceilingFound, ...found] = candidates.map((c) => {
-      const { medianMs, spread } = statistics(c.times.map(({ ms }) => ms));
-      return {
-        name: c.name,
-        gflopPerSecond: c.flop / medianMs / 1e6,
-        ...(software ? { gflopPerCpuSecond: c.flop / median(c.times.map(({ cpuMs }) => cpuMs)) / 1e6 } : {}),
-        spread,
-        ...(c.firstMs === undefined ? {} : { firstMs: c.firstMs }),
-        ...(c === atMost ? {} : { ofCeiling: part(c, "ms"), ...(software ? { ofCeilingCpu: part(c, "cpuMs") } : {}) }),
-      };
-    });
-    const { designs: _, ...what } = shape;
-    results.push({ ...what, ceiling: ceilingFound, designs: found });
-    console.error(`  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}`);
+    dawn.dispose();
   }
+  const results = found.map(({ shape: { designs: _, ...what }, candidates }) => ({
+    ...what,
+    ...partsOfCeiling([...candidates.values()], dawn.kind !== "hardware"),
+  }));
   return { adapter: dawn.info.description, driver: dawn.kind, shapes: results };
+}
+
+/** The ceiling, and all that this device can run of what is held against it, warm. */
+async function candidatesOf(shape, dawn, ceiling, bundleOf) {
+  const { isOfDesign } = await fromDist("codegen/kernels/matmul.js");
+  const hardware = dawn.kind === "hardware";
+  const flop = 2 * shape.m * shape.n * shape.k;
+  const repeat = Math.max(1, Math.round(FLOP[hardware ? "hardware" : "software"] / flop));
+  const idle = () => dawn.device.queue.onSubmittedWorkDone();
+  const candidates = [{ name: "ceiling", flop: ceiling.flops, run: repeated({ submit: () => void ceiling.run(), idle }) }];
+  if (!hardware)
+    candidates.push({ name: STORING, flop, run: repeated({ submit: await storing(dawn, shape, repeat), idle }, repeat) });
+  for (const name of hardware ? [...shape.designs, ...sizes] : shape.designs) {
+    const bundle = bundleOf(shape, name, repeat);
+    const start = performance.now();
+    const { session, whole } = await opened(bundle, dawn);
+    const firstMs = performance.now() - start;
+    // The design may not suit the shape, or this adapter may not be able to run it.
+    if (name === OWN || isOfDesign(session.variants[0].variant, name))
+      candidates.push({ name, flop, run: repeated(whole, repeat), firstMs, session });
+    else session.dispose();
+  }
+  // To find how many submits take long enough.
+  for (const { run } of [...candidates, ...candidates]) await run();
+  return candidates;
+}
+
+/** So many rounds, added to those that are `found` by the candidates' names. */
+async function timeInTurn(candidates, found, rounds) {
+  for (const { name, flop, firstMs } of candidates) if (!found.has(name)) found.set(name, { name, flop, firstMs, times: [] });
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < candidates.length; i++) {
+      const { name, run } = candidates[(round + i) % candidates.length];
+      found.get(name).times.push(await run());
+    }
+  }
+  for (const { session } of candidates) session?.dispose();
+}
+
+/** A clock may change its rate at any time: each round is held against its own ceiling. */
+function partsOfCeiling(candidates, software) {
+  const median = (values) => statistics(values).medianMs;
+  const [atMost] = candidates;
+  const part = (c, key) => median(c.times.map((t, i) => (c.flop / t[key]) * (atMost.times[i][key] / atMost.flop)));
+  const [ceiling, ...designs] = candidates.map((c) => {
+    const { medianMs, spread } = statistics(c.times.map(({ ms }) => ms));
+    return {
+      name: c.name,
+      gflopPerSecond: c.flop / medianMs / 1e6,
+      ...(software ? { gflopPerCpuSecond: c.flop / median(c.times.map(({ cpuMs }) => cpuMs)) / 1e6 } : {}),
+      spread,
+      ...(c.firstMs === undefined ? {} : { firstMs: c.firstMs }),
+      ...(c === atMost ? {} : { ofCeiling: part(c, "ms"), ...(software ? { ofCeilingCpu: part(c, "cpuMs") } : {}) }),
+    };
+  });
+  return { ceiling, designs };
 }
 
 /** Zeros in place of the product: tiles of 32 × 32 results by eight lanes, in the order and the loop of the subgroup form. */
@@ -117,7 +149,7 @@ async function storing({ device, globals }, { m, n }, repeat) {
     layout: pipeline.getBindGroupLayout(0),
     entries: [{ binding: 0, resource: { buffer } }],
   });
-  const once = async () => {
+  return () => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
@@ -125,10 +157,7 @@ async function storing({ device, globals }, { m, n }, repeat) {
     for (let i = 0; i < repeat; i++) pass.dispatchWorkgroups(columns * Math.ceil(m / 32));
     pass.end();
     device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
   };
-  await once();
-  return once;
 }
 
 const percent = (part) => (part === undefined ? "" : `${Math.round(100 * part)} %`);
@@ -195,6 +224,6 @@ async function bundler() {
       results[0].value = add(b, x, expandTo(b, input("bias", "n", n), x.type));
       results.push({ name: "gelu", value: gelu(b, results[0].value) });
     }
-    return bundleOf(kernelsOf(b.finish("main", results)), { repeat, choices: { matmul: choice } });
+    return bundleOf(kernelsOf(b.finish("main", results)), { repeat, ...(choice === OWN ? {} : { choices: { matmul: choice } }) });
   };
 }

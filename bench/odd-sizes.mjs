@@ -1,7 +1,7 @@
 // Products whose sizes divide by nothing, held against the next sizes that do: both by the design that the compiler takes by itself.
 import { fromDist } from "../scripts/dist.mjs";
 import { bundleOf, inputsOf, kernelsOf, opened, repeated } from "./module.mjs";
-import { inTurn, overRounds } from "./ratios.mjs";
+import { DEVICES, inTurn, overRounds } from "./ratios.mjs";
 
 /** Rows, columns and terms: of DiT-S's layers, one less each; and of a layer of 49 columns. */
 const pairs = [
@@ -42,12 +42,6 @@ async function products() {
       }),
   };
 }
-
-/**
- * Devices that a pair is compiled on: the same text runs up to an eighth faster or slower on SwiftShader from one time that it is compiled to the
- * next, perhaps by where its code comes to lie.
- */
-const DEVICES = 3;
 
 /** Rows for the report of ratios. */
 export async function oddSizesJob(runs) {

@@ -4,6 +4,13 @@
 import { ms, statistics, table } from "./statistics.mjs";
 
 /**
+ * Devices that a kernel is compiled on where an adapter is a CPU: the same text runs up to an eighth faster or slower on SwiftShader from one
+ * time that it is compiled to the next, and on lavapipe in about one of twelve a tenth to a third slower for as long as the device is there
+ * (128 × 384 × 64: 12 of 144). The processes, the buffers and the moment are not what it depends on; perhaps where code comes to lie is.
+ */
+export const DEVICES = 3;
+
+/**
  * Two ways: each twice to warm up and find how often it has to run, then `runs` rounds of both, of which every other begins with the second.
  * Ways give milliseconds of the clock and of processors. A clock may change its rate at any time: so the ratio is the median of the rounds' own,
  * not that of two medians, which may be of rounds at different rates.

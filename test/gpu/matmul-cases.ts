@@ -117,6 +117,7 @@ export const forced: readonly (readonly [string, readonly Case[]])[] = [
       // A tile's rows are of one sample.
       ["nn", "gate and residual", [3, 128, 52, 32]],
       ["nt", "plain", [1, 3, 20, 4]],
+      ["nt", "plain", [1, 70, 132, 36]],
       ["nt", "bias and gelu", [1, 200, 36, 64]],
       ["nn", "plain", [2, 100, 132, 64]],
     ],

@@ -3,8 +3,9 @@
 // last, so that its sums are never in memory. Each lane owns four columns side by side (a vec4) in each of NV blocks; the lanes load the row
 // of A between them, four k each, and pass it round by subgroupBroadcast.
 //   B_K_BY_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      B_N_BY_N: n by n
-// Written for one width S, one subgroup a workgroup, like matmul-subgroup.wgsl, which says what counts on a CPU. There a result costs a tenth
-// of a load for each k, and finding it by an index, storing it and starting the tile as much as some twenty k: what this form has less of.
+// Written for one width S, one subgroup a workgroup, like matmul-subgroup.wgsl, which says what counts on a CPU. Most of so short a product is
+// what comes once a result or once a tile: its sum is found by an index, lane by lane, it is stored, and tiles start. Here no sum is found so,
+// tiles are fewer, and B is loaded less often.
 // KC is K, known to the text; where a loop is to stay a loop its bound is K, a word of the uniform.
 @compute @workgroup_size(S)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
@@ -22,7 +23,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
   let b_base = B_OFFSET + (batch / BATCH1) * B_BATCH0 + (batch % BATCH1) * B_BATCH1;
   let c_base = C_OFFSET + (batch / BATCH1) * C_BATCH0 + (batch % BATCH1) * C_BATCH1;
 
-  // Rows and columns past the edge are read again from the last and not stored; N is a multiple of 4.
+  // Columns past the edge are read again from the last and not stored; N is a multiple of 4.
   var b: array<vec4f, NV * KC>;
   var at = 0u;
   loop {
@@ -49,9 +50,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
 
   var m = m0;
   loop {
+    // A lane without a part of the row loads nothing: a load is work for each lane that does.
     var a: array<vec4f, A_LOADS>;
     for (var q = 0u; q < A_LOADS; q++) { // unroll
-      a[q] = load_a(a_base + m * A_M + min(4u * (lane + S * q), KC - 4u));
+      if (KC % (4u * S) == 0u || 4u * (lane + S * q) < KC) {
+        a[q] = load_a(a_base + m * A_M + 4u * (lane + S * q));
+      }
     }
     // Zeros are said: Dawn leaves a variable of a loop that has no value given as the turn before left it.
     var sum = array<vec4f, NV>();
