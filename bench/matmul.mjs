@@ -1,4 +1,4 @@
-// What the compiler takes for the products of DiT-S, each design of the matmul, and, in turn with them, the adapter's arithmetic ceiling. What
+// What the compiler takes for the products of DiT-S and DiT-B, each design of the matmul, and, in turn with them, the adapter's arithmetic ceiling. What
 // part of the ceiling a design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process,
 // whose own threads do the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of
 // idle cores. There, too, a kernel that stores as many results and nothing else: the part of the ceiling that it would reach.
@@ -7,12 +7,15 @@ import { bundleOf, inputsOf, kernelsOf, opened, repeated } from "./module.mjs";
 import { DEVICES } from "./ratios.mjs";
 import { ms, statistics, table } from "./statistics.mjs";
 
-/** Linear layers of DiT-S as [in, out]; at batch 2 there are 128 rows at patch 4, and 512 at patch 2. */
-const layers = { qkv: [384, 1152], proj: [384, 384], fc1: [384, 1536], fc2: [1536, 384] };
-const models = [
-  { rows: 128, layers: { ...layers, patch: [64, 384], final: [384, 128] } },
-  { rows: 512, layers: { ...layers, patch: [16, 384], final: [384, 32] } },
-];
+/** Linear layers as [in, out]. */
+const layersOf = (width, patch) => ({
+  qkv: [width, 3 * width],
+  proj: [width, width],
+  fc1: [width, 4 * width],
+  fc2: [4 * width, width],
+  patch: [4 * patch ** 2, width],
+  final: [width, 8 * patch ** 2],
+});
 const STORING = "stores alone";
 /** What runs where nothing is chosen. */
 const OWN = "own choice";
@@ -29,13 +32,23 @@ const tiles = [
 ];
 /** The other sizes of workgroup tiles, for a GPU: where a CPU stands in for one, none of them is ever the compiler's choice. */
 const sizes = ["workgroup-128x128", "workgroup-64x64-k2", "workgroup-64x32-k4", "workgroup-32x16-k8"];
+/** At batch 2 there are 128 rows at patch 4, and 512 at patch 2. */
+const models = [
+  { name: "S/4", rows: 128, layers: layersOf(384, 4), designs: tiles },
+  { name: "S/2", rows: 512, layers: layersOf(384, 2), designs: tiles },
+  { name: "B/4", rows: 128, layers: layersOf(768, 4), designs: [OWN] },
+  { name: "B/2", rows: 512, layers: layersOf(768, 2), designs: [OWN] },
+];
 const shapes = [
-  ...models.flatMap(({ rows, layers: of }) =>
-    Object.entries(of).flatMap(([layer, [k, n]]) => [
-      { layer, form: "forward", m: rows, n, k, designs: tiles },
-      { layer, form: "dX", m: rows, n: k, k: n, designs: tiles },
-      { layer, form: "dW", m: n, n: k, k: rows, designs: tiles },
-    ]),
+  ...models.flatMap(({ name, rows, layers, designs }) =>
+    Object.entries(layers).flatMap(([kind, [k, n]]) => {
+      const layer = `${name} ${kind}`;
+      return [
+        { model: name, layer, form: "forward", m: rows, n, k, designs },
+        { model: name, layer, form: "dX", m: rows, n: k, k: n, designs },
+        { model: name, layer, form: "dW", m: n, n: k, k: rows, designs },
+      ];
+    }),
   ),
   { layer: "adaLN", form: "forward", m: 2, n: 2304, k: 384, designs: ["few-rows", ...tiles] },
   { layer: "adaLN", form: "dX", m: 2, n: 384, k: 2304, designs: ["few-rows", ...tiles] },
@@ -47,38 +60,61 @@ const shapes = [
 const FLOP = { software: 1e8, hardware: 2e10 };
 
 export async function matmulJob(runs) {
-  const [{ requestDevice }, bundleOf] = await Promise.all([fromDist("runtime/node/dawn.js"), bundler()]);
+  const [{ requestDevice }, { fmaCeiling }, bundleOf] = await Promise.all([
+    ...["runtime/node/dawn.js", "profiler/ceilings.js"].map(fromDist),
+    bundler(),
+  ]);
+  // All at once, so that what is made for each lies elsewhere.
+  const dawns = [await requestDevice()];
+  const [{ kind, info }] = dawns;
+  while (kind !== "hardware" && dawns.length < DEVICES) dawns.push(await requestDevice());
+  const ceilings = [];
+  for (const { device } of dawns) ceilings.push(await fmaCeiling(device));
+  const atMost = fastestOf(ceilings, dawns);
   const found = shapes.map((shape) => ({ shape, candidates: new Map() }));
-  let dawn;
-  let devices = 1;
-  for (let i = 0; i < devices; i++) {
-    dawn = await requestDevice();
-    if (dawn.kind !== "hardware") devices = DEVICES;
-    const { fmaCeiling } = await fromDist("profiler/ceilings.js");
-    const ceiling = await fmaCeiling(dawn.device);
+  for (const [i, dawn] of dawns.entries())
     for (const { shape, candidates } of found) {
-      await timeInTurn(await candidatesOf(shape, dawn, ceiling, bundleOf), candidates, Math.ceil(runs / devices) + 1);
-      console.error(
-        `  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}${devices > 1 ? `, device ${i + 1} of ${devices}` : ""}`,
+      await timeInTurn(
+        [atMost, ...(await candidatesOf(shape, dawn, bundleOf))],
+        candidates,
+        Math.ceil(runs / dawns.length) + (dawns.length > 1 ? 1 : 0),
       );
+      const device = dawns.length > 1 ? `, device ${i + 1} of ${dawns.length}` : "";
+      console.error(`  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}${device}`);
     }
-    dawn.dispose();
-  }
   const results = found.map(({ shape: { designs: _, ...what }, candidates }) => ({
     ...what,
-    ...partsOfCeiling([...candidates.values()], dawn.kind !== "hardware"),
+    ...partsOfCeiling([...candidates.values()], kind !== "hardware"),
   }));
-  return { adapter: dawn.info.description, driver: dawn.kind, shapes: results };
+  return { adapter: info.description, driver: kind, shapes: results };
 }
 
-/** The ceiling, and all that this device can run of what is held against it, warm. */
-async function candidatesOf(shape, dawn, ceiling, bundleOf) {
+/** The arithmetic ceiling: where it runs on several devices the fastest of them, because it is a kernel like any other that may be slow on one. */
+function fastestOf(ceilings, dawns) {
+  const runs = ceilings.map((ceiling, i) => {
+    const idle = () => dawns[i].device.queue.onSubmittedWorkDone();
+    const run = repeated({ submit: () => void ceiling.run(), idle });
+    return async () => {
+      const { ms, cpuMs } = await run();
+      return { ms: ms / ceiling.flops, cpuMs: cpuMs / ceiling.flops };
+    };
+  });
+  const run = async () => {
+    const times = [];
+    for (const one of runs) times.push(await one());
+    return times.reduce((best, time) => (time.ms < best.ms ? time : best));
+  };
+  return { name: "ceiling", flop: 1, run };
+}
+
+/** All that this device can run of what is held against the ceiling, warm. */
+async function candidatesOf(shape, dawn, bundleOf) {
   const { isOfDesign } = await fromDist("codegen/kernels/matmul.js");
   const hardware = dawn.kind === "hardware";
   const flop = 2 * shape.m * shape.n * shape.k;
   const repeat = Math.max(1, Math.round(FLOP[hardware ? "hardware" : "software"] / flop));
   const idle = () => dawn.device.queue.onSubmittedWorkDone();
-  const candidates = [{ name: "ceiling", flop: ceiling.flops, run: repeated({ submit: () => void ceiling.run(), idle }) }];
+  const candidates = [];
   if (!hardware)
     candidates.push({ name: STORING, flop, run: repeated({ submit: await storing(dawn, shape, repeat), idle }, repeat) });
   for (const name of hardware ? [...shape.designs, ...sizes] : shape.designs) {
@@ -188,12 +224,12 @@ export function matmulReport({ driver, shapes: results }) {
     percent(cpu?.lowest),
   ]);
   const title = ["design", "shapes", "median", "lowest", "median by CPU", "lowest by CPU"];
-  return `matmul on ${driver}\n\n${table([head, ...rows])}\n\nPart of the ceiling over the layers of DiT-S/4 and DiT-S/2 at batch 2:\n${table([title, ...whole])}`;
+  return `matmul on ${driver}\n\n${table([head, ...rows])}\n\nPart of the ceiling over the layers of ${models.map(({ name }) => `DiT-${name}`).join(", ")} at batch 2:\n${table([title, ...whole])}`;
 }
 
 /** Median and lowest part of the ceiling over the layers' shapes that a design can take. */
 function summary(results) {
-  const plain = results.filter(({ layer }) => Object.hasOwn(models[0].layers, layer));
+  const plain = results.filter(({ model }) => model);
   const found = new Set(plain.flatMap(({ designs }) => designs.map(({ name }) => name)));
   return [...tiles, ...sizes.filter((name) => found.has(name))].map((name) => {
     const mine = plain.flatMap(({ designs }) => designs.filter((d) => d.name === name));
@@ -202,7 +238,8 @@ function summary(results) {
       return { median, lowest };
     };
     const cpu = mine[0]?.ofCeilingCpu === undefined ? {} : { cpu: over("ofCeilingCpu") };
-    return { name, shapes: mine.length, of: plain.length, ...(mine.length > 0 ? { clock: over("ofCeiling") } : {}), ...cpu };
+    const of = shapes.filter(({ model, designs }) => model && (designs.includes(name) || sizes.includes(name))).length;
+    return { name, shapes: mine.length, of, ...(mine.length > 0 ? { clock: over("ofCeiling") } : {}), ...cpu };
   });
 }
 

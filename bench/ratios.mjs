@@ -4,9 +4,10 @@
 import { ms, statistics, table } from "./statistics.mjs";
 
 /**
- * Devices that a kernel is compiled on where an adapter is a CPU: the same text runs up to an eighth faster or slower on SwiftShader from one
- * time that it is compiled to the next, and on lavapipe in about one of twelve a tenth to a third slower for as long as the device is there
- * (128 × 384 × 64: 12 of 144). The processes, the buffers and the moment are not what it depends on; perhaps where code comes to lie is.
+ * Devices that a kernel is compiled on where an adapter is a CPU, all there at once. The same text runs up to an eighth faster or slower on
+ * SwiftShader from one time that it is compiled to the next; on lavapipe about one device of twelve makes it a tenth to a half slower for as long
+ * as it is there (128 × 384 × 64: 12 of 144; the kernel that measures the ceiling too), and often the next one that takes its place. The buffers
+ * and the moment are not what it depends on; perhaps where code comes to lie is.
  */
 export const DEVICES = 3;
 
