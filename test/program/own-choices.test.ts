@@ -71,9 +71,9 @@ test("on a CPU's subgroups, numbers by fours or one by one", () => {
 test("on a CPU's subgroups, a short K by panels where there are rows for them", () => {
   for (const width of [8, 16]) {
     expect(taken(product(512, 384, 16), facts(width, false))).toBe(`subgroup-panel-${width}`);
-    expect(taken(product(512, 384, 64), facts(width, false))).toBe(`subgroup-panel-${width}`);
-    expect(taken(product(512, 384, 68), facts(width, false))).toBe(`subgroup-${width}`);
-    expect(taken(product(128, 384, 64), facts(width, false))).toBe(`subgroup-${width}`);
+    expect(taken(product(512, 384, 32), facts(width, false))).toBe(`subgroup-panel-${width}`);
+    expect(taken(product(512, 384, 36), facts(width, false))).toBe(`subgroup-${width}`);
+    expect(taken(product(128, 384, 32), facts(width, false))).toBe(`subgroup-${width}`);
     expect(taken(product(512, 384, 16), facts(width, true))).not.toMatch(/^subgroup/);
   }
 });

@@ -2,6 +2,7 @@
  * The subgroup form of matmul for a short K: what the second operand has for a tile's columns is loaded once for many rows. Most of such a
  * product is what comes once a result or once a tile, and this form has less of it; K stands in the text, so each K is a text of its own.
  */
+import { evaluate } from "../../program/size.js";
 import { kernelText, type LoweredVariant } from "../kernel.js";
 import { countsOf, type MatmulPlan, tilesOf } from "./matmul-plan.js";
 import { flags, foursOf, loadText, NARROW } from "./matmul-subgroup.js";
@@ -16,14 +17,19 @@ const MOST_K = 64;
 const ROWS = [128, 64] as const;
 const ENOUGH_TILES = 16;
 
-/** Rows, where the form pays by itself: else a panel would be loaded for too few. */
-export const panelRows = (plan: MatmulPlan): number | undefined =>
-  ROWS.find((rows) => tilesOf(plan, [rows, 8 * NARROW]) >= ENOUGH_TILES);
+/** The longest K for which the form is taken unasked: a text for 64 takes three times as long to compile as one for 32, and wins half as much. */
+const OWN_K = 32;
+
+const rowsOf = (plan: MatmulPlan): number | undefined => ROWS.find((rows) => tilesOf(plan, [rows, 8 * NARROW]) >= ENOUGH_TILES);
+
+/** Whether the form pays by itself: not where a panel would be loaded for too few rows. */
+export const suitsPanels = (plan: MatmulPlan): boolean =>
+  evaluate(plan.shape.k.range, plan.region.batch) <= OWN_K && rowsOf(plan) !== undefined;
 
 /** The variants for all widths; none where K is long, the operands' order does not suit, or squares are asked for, as of a weight's gradient. */
 export function panelTiles(plan: MatmulPlan): LoweredVariant[] {
   const k = plan.shape.k.range;
-  const rows = panelRows(plan) ?? ROWS[1];
+  const rows = rowsOf(plan) ?? ROWS[1];
   const fours = foursOf(plan, rows);
   if (!fours?.aAlongK || plan.squares || typeof k !== "number" || k > MOST_K) return [];
   return WIDTHS.map((width) => panelTile(plan, width, { ...fours, k, rows }));

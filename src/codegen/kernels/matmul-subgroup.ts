@@ -153,7 +153,7 @@ function subgroupTile(plan: MatmulPlan, s: number, { aAlongK, bAlongK, store }: 
           ? ["A_K_BY_K", `${steps === 4 ? "FOUR" : "TWO"}_ALONG_K`, `${parts > 1 ? "QUADS" : "ONE_PART"}_ALONG_K`]
           : ["A_M_BY_M", `${steps === 2 ? "TWO" : "ONE"}_ALONG_M`, `${parts > 1 ? "QUADS" : "ONE_PART"}_ALONG_M`],
       ),
-      ...flags([bAlongK ? "B_K_BY_K" : "B_N_BY_N"]),
+      ...flags(bAlongK ? ["B_K_BY_K"] : ["B_N_BY_N", aAlongK ? "B_WALKS" : "B_BY_ITS_K"]),
       TAIL: String(tail),
       ...(riding.consts.SUM_A === "true" ? { SUMS: "true" } : {}),
       ...squares.consts,

@@ -3,7 +3,8 @@
 // them and pass them round by subgroupBroadcast, so that no row is loaded twice; each lane loads its own columns of B.
 //   A_K_BY_K: A lies k by k (x · W forms), lane i holds the k of row i, i + S, …      A_M_BY_M: m by m (gradients of weights), lane i holds four
 //   rows of each k, of one where K may be odd
-//   B_K_BY_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      B_N_BY_N: n by n
+//   B_K_BY_K: B lies k by k (weights stored [out, in]), four columns are turned in registers      B_N_BY_N: n by n; its places are added up
+//   (B_WALKS, where A lies along K) or found by k
 //   PARTS: 1; or, where columns are few, as many as the subgroup has quads: each quad has all 16 columns of the tile and every PARTS-th block of
 //   k, so that no lane is idle; rows are passed round the quad, and at the end the quads' sums are added
 // Written for one width S, one subgroup a workgroup; the variant is taken only where the adapter has no other width.
@@ -68,8 +69,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
         b[NV * j + v] = vec4f(t0[j], t1[j], t2[j], t3[j]); // where B_K_BY_K
       } // where B_K_BY_K
       for (var j = 0u; j < STEPS; j++) { // unroll // where B_N_BY_N
-        b[NV * j + v] = load_b(b_at[v] + (k + j) * B_K); // where B_N_BY_N
+        b[NV * j + v] = load_b(b_at[v] + j * B_K); // where B_WALKS
+        b[NV * j + v] = load_b(b_at[v] + (k + j) * B_K); // where B_BY_ITS_K
       } // where B_N_BY_N
+      b_at[v] += KU * B_K; // where B_WALKS
     }
     // All k of a step in one sum: a driver may bring a result from memory and back for each that stands alone.
     for (var r = 0u; r < TM; r++) { // unroll // where A_K_BY_K

@@ -10,7 +10,7 @@ import { matmulKey } from "../choice-key.js";
 import { type Choice, type Family, LOOPED, type LoweredVariant } from "../kernel.js";
 import type { Region } from "../region.js";
 import { matrixName, matrixSides, matrixTiles, matrixVariants } from "./matmul-matrix.js";
-import { panelRows, panelTiles } from "./matmul-panel.js";
+import { panelTiles, suitsPanels } from "./matmul-panel.js";
 import { type MatmulPlan, type MatmulShape, matmulShape, planOf, tilesOf, turned } from "./matmul-plan.js";
 import { quadFor, quadName, quadTiles, quadVariants } from "./matmul-quad.js";
 import { singleTiles } from "./matmul-single.js";
@@ -191,7 +191,7 @@ const portable = (plan: MatmulPlan, guarded: boolean): LoweredVariant[] => [
  */
 function onVectors(plan: MatmulPlan, guarded: boolean): LoweredVariant[] {
   if (!guarded) return [];
-  const panels = panelRows(plan) === undefined ? [] : panelTiles(plan);
+  const panels = suitsPanels(plan) ? panelTiles(plan) : [];
   const wide = panels.length > 0 ? panels : subgroupTiles(plan, "best");
   const fours = wide.filter(({ requires: { subgroupSize } }) => subgroupSize! > 4 && subgroupSize! < GPU_WIDTH);
   const forms = [...quadVariants(plan, quadFor(plan)), ...(fours.length > 0 ? fours : singleTiles(plan))];
