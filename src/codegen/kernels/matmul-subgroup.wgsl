@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
     for (var p = 0u; p < OTHERS; p++) { // unroll // where QUADS
       total += subgroupShuffleXor(sum[first - m0 + (part ^ (p + 1u))], 4u * (p + 1u)); // where QUADS
     } // where QUADS
-    if (n0 < N) { // where QUADS
+    if (n0 < N && m < M) { // where QUADS
       store(c_base + m * C_M + n0, m, n0, batch, total); // where QUADS
     } // where QUADS
     continuing { // where QUADS
