@@ -1,7 +1,7 @@
-// What the compiler takes for the products of DiT-S and DiT-B, each design of the matmul, and, in turn with them, the adapter's arithmetic ceiling. What
-// part of the ceiling a design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this process,
-// whose own threads do the work there: a machine with other work to do shifts the first and hardly the second, which in turn says nothing of
-// idle cores. There, too, a kernel that stores as many results and nothing else: the part of the ceiling that it would reach.
+// What the compiler takes for the products of DiT-S and DiT-B, each design of the matmul, and, in turn with them, the adapter's arithmetic
+// ceiling. What part of the ceiling a design reaches is told twice: by the clock, and, on adapters that are a CPU, by the processor time of this
+// process, whose own threads do the work there: a machine with other work to do shifts the first and hardly the second, which in turn says
+// nothing of idle cores. There, too, a kernel that stores as many results and nothing else: the part of the ceiling that it would reach.
 import { fromDist } from "../scripts/dist.mjs";
 import { bundleOf, inputsOf, kernelsOf, opened, repeated } from "./module.mjs";
 import { DEVICES } from "./ratios.mjs";
@@ -72,13 +72,11 @@ export async function matmulJob(runs) {
   for (const { device } of dawns) ceilings.push(await fmaCeiling(device));
   const atMost = fastestOf(ceilings, dawns);
   const found = shapes.map((shape) => ({ shape, candidates: new Map() }));
+  // Where several devices share the runs, one more on each: a slow one has no more than its part of them.
+  const rounds = Math.ceil(runs / dawns.length) + (dawns.length > 1 ? 1 : 0);
   for (const [i, dawn] of dawns.entries())
     for (const { shape, candidates } of found) {
-      await timeInTurn(
-        [atMost, ...(await candidatesOf(shape, dawn, bundleOf))],
-        candidates,
-        Math.ceil(runs / dawns.length) + (dawns.length > 1 ? 1 : 0),
-      );
+      await timeInTurn([atMost, ...(await candidatesOf(shape, dawn, bundleOf))], candidates, rounds);
       const device = dawns.length > 1 ? `, device ${i + 1} of ${dawns.length}` : "";
       console.error(`  ${shape.layer} ${shape.form} ${shape.m} × ${shape.n} × ${shape.k}${device}`);
     }

@@ -5,7 +5,7 @@
 import { evaluate } from "../../program/size.js";
 import { kernelText, type LoweredVariant } from "../kernel.js";
 import { countsOf, type MatmulPlan, tilesOf } from "./matmul-plan.js";
-import { flags, foursOf, loadText, NARROW } from "./matmul-subgroup.js";
+import { type Fours, flags, foursOf, loadText, NARROW } from "./matmul-subgroup.js";
 
 /** Widths of subgroups that are a CPU's vector. At 4, quads swap rows in one instruction. */
 const WIDTHS = [8, 16] as const;
@@ -35,7 +35,7 @@ export function panelTiles(plan: MatmulPlan): LoweredVariant[] {
   return WIDTHS.map((width) => panelTile(plan, width, { ...fours, k, rows }));
 }
 
-interface Panel extends NonNullable<ReturnType<typeof foursOf>> {
+interface Panel extends Fours {
   readonly k: number;
   readonly rows: number;
 }
